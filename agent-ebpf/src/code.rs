@@ -1,0 +1,115 @@
+//! Code loading: what is executed, mapped executable, or made executable.
+
+use plimsoll_abi::{Hook, Reason, Stat, Verdict, access};
+
+use crate::{
+    decide::{Decision, Object, Origin, decide, deviation},
+    emit::{self, Report},
+    kernel::{Binprm, File, Inode, Vma},
+    label::{Standing, Subject, subject},
+    stats::count,
+};
+
+const PROT_WRITE: u64 = 2;
+const PROT_EXEC: u64 = 4;
+const MAP_TYPE: u64 = 0xf;
+const MAP_PRIVATE: u64 = 2;
+
+/// Decides on one executable of an `execve`.
+#[inline(always)]
+pub fn exec(bprm: Binprm) -> i32 {
+    let Some(subject) = subject() else { return 0 };
+    count(Stat::ExecChecked);
+    let file = bprm.file();
+    let inode = file.inode();
+    let decision = settle(&subject, &on_root(&subject, inode), access::EXEC);
+    let report = Report { subject: &subject, decision, hook: Hook::Exec, prot: 0, file, inode };
+    if matches!(decision.verdict, Verdict::Allow) {
+        emit::telemetry(&report);
+    }
+    emit::conclude(&report, Stat::ExecDenied, Stat::ExecAudited)
+}
+
+/// Decides on a mapping that is to be executable from the start.
+#[inline(always)]
+pub fn map(file: File, prot: u64, flags: u64) -> i32 {
+    if prot & PROT_EXEC == 0 {
+        return 0;
+    }
+    let Some(subject) = subject() else { return 0 };
+    count(Stat::MapChecked);
+    let inode = if file.exists() { file.inode() } else { None };
+    let mut object = if file.exists() { on_root(&subject, inode) } else { anonymous() };
+    object.modified = file.exists() && prot & PROT_WRITE != 0 && flags & MAP_TYPE == MAP_PRIVATE;
+    let decision = settle(&subject, &object, access::MAP);
+    let report = Report { subject: &subject, decision, hook: Hook::Map, prot: prot as u32, file, inode };
+    emit::conclude(&report, Stat::MapDenied, Stat::MapAudited)
+}
+
+/// Decides on a mapping that is to become executable.
+///
+/// The mapped file is the real one below an overlay, so its own inode is the key. A mapping that is executable
+/// already and only loses rights was decided when it gained them.
+#[inline(always)]
+pub fn protect(vma: Vma, prot: u64) -> i32 {
+    if prot & PROT_EXEC == 0 || (vma.is_executable() && prot & PROT_WRITE == 0) {
+        return 0;
+    }
+    let Some(subject) = subject() else { return 0 };
+    count(Stat::ProtectChecked);
+    let file = vma.file();
+    let inode = if file.exists() { file.inode() } else { None };
+    let mut object = if file.exists() { mapped(&subject, inode) } else { anonymous() };
+    object.modified = file.exists() && (prot & PROT_WRITE != 0 || vma.has_private_pages());
+    let decision = settle(&subject, &object, access::MAP);
+    let report = Report { subject: &subject, decision, hook: Hook::Protect, prot: prot as u32, file, inode };
+    emit::conclude(&report, Stat::ProtectDenied, Stat::ProtectAudited)
+}
+
+/// Applies the allowlist, unless the task's own standing already settles it.
+#[inline(always)]
+fn settle(subject: &Subject, object: &Object, access: u32) -> Decision {
+    match subject.standing {
+        Standing::Member => decide(subject.state, object, access),
+        Standing::Unlabelled => {
+            Decision { verdict: deviation(subject.state), reason: Reason::Unlabelled, rule: 0 }
+        }
+        Standing::Stale => {
+            count(Stat::StaleLabel);
+            Decision { verdict: Verdict::Deny, reason: Reason::StaleLabel, rule: 0 }
+        }
+    }
+}
+
+/// A file opened by the workload: it must be on the workload's own root, and untouched.
+#[inline(always)]
+fn on_root(subject: &Subject, inode: Option<Inode>) -> Object {
+    let Some(inode) = inode else { return unreadable() };
+    let origin = if !inode.overlay || inode.mounted_dev != subject.root_dev {
+        Origin::Foreign
+    } else if inode.upper || !inode.lower {
+        Origin::Written
+    } else {
+        Origin::Lower
+    };
+    Object { origin, modified: false, dev: inode.dev, ino: inode.ino }
+}
+
+/// A file behind an existing mapping: the real one, or the overlay's where the kernel keeps that.
+#[inline(always)]
+fn mapped(subject: &Subject, inode: Option<Inode>) -> Object {
+    match inode {
+        Some(real) if !real.overlay => Object { origin: Origin::Lower, modified: false, dev: real.dev, ino: real.ino },
+        other => on_root(subject, other),
+    }
+}
+
+#[inline(always)]
+fn anonymous() -> Object {
+    Object { origin: Origin::Anonymous, modified: false, dev: 0, ino: 0 }
+}
+
+#[inline(always)]
+fn unreadable() -> Object {
+    Object { origin: Origin::Unreadable, modified: false, dev: 0, ino: 0 }
+}

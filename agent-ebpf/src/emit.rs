@@ -1,0 +1,156 @@
+//! Reporting. Whatever happens here, the verdict stands: a full ring costs a count, never a decision.
+
+use aya_ebpf::{
+    bindings::BPF_RB_NO_WAKEUP,
+    helpers::{
+        bpf_get_current_cgroup_id, bpf_get_current_pid_tgid, bpf_get_current_uid_gid, bpf_ktime_get_boot_ns,
+    },
+};
+use plimsoll_abi::{Event, Hook, Stat, Verdict, event_flags, state};
+
+use crate::{
+    decide::Decision,
+    kernel::{File, Inode, Task},
+    label::Subject,
+    maps::{DENIALS, TELEMETRY},
+    stats::{count, next_sequence},
+};
+
+/// What is reported of one decision.
+#[derive(Clone, Copy)]
+pub(crate) struct Report<'a> {
+    pub(crate) subject: &'a Subject,
+    pub(crate) decision: Decision,
+    pub(crate) hook: Hook,
+    /// `PROT_*` asked for.
+    pub(crate) prot: u32,
+    /// The file, if there is one.
+    pub(crate) file: File,
+    /// Its inode, if it could be read.
+    pub(crate) inode: Option<Inode>,
+}
+
+/// Puts an audit or a denial on its ring.
+#[inline(always)]
+pub(crate) fn denial(report: &Report<'_>) {
+    let sequence = next_sequence();
+    let Some(mut entry) = DENIALS.reserve::<Event>(0) else {
+        count(Stat::DenialsLost);
+        return;
+    };
+    fill(entry.as_mut_ptr(), report, sequence);
+    entry.submit(0);
+}
+
+/// Puts an allowed execution on its ring, where the workload wants that. The reader polls; it is not woken.
+#[inline(always)]
+pub(crate) fn telemetry(report: &Report<'_>) {
+    if report.subject.state & state::TELEMETRY == 0 {
+        return;
+    }
+    let Some(mut entry) = TELEMETRY.reserve::<Event>(0) else {
+        count(Stat::TelemetryLost);
+        return;
+    };
+    fill(entry.as_mut_ptr(), report, 0);
+    entry.submit(u64::from(BPF_RB_NO_WAKEUP));
+}
+
+/// Writes every field in place: an event on the stack would not fit there.
+#[inline(always)]
+fn fill(event: *mut Event, report: &Report<'_>, sequence: u64) {
+    // SAFETY: `event` points at a reservation of exactly this size. It holds old bytes, all of them valid for every
+    // field, and each field is written below.
+    let event = unsafe { &mut *event };
+    // SAFETY: these helpers have no preconditions.
+    let (time, cgroup) = unsafe { (bpf_ktime_get_boot_ns(), bpf_get_current_cgroup_id()) };
+    let ids = bpf_get_current_pid_tgid();
+    event.sequence = sequence;
+    event.time_ns = time;
+    event.cgroup = cgroup;
+    event.hook = report.hook as u32;
+    event.verdict = report.decision.verdict as u32;
+    event.reason = report.decision.reason as u32;
+    event.slot = report.subject.label.slot;
+    event.incarnation = report.subject.label.incarnation;
+    event.allowlist = state::allowlist(report.subject.state);
+    event.rule = report.decision.rule;
+    event.tgid = (ids >> 32) as u32;
+    event.tid = ids as u32;
+    event.uid = bpf_get_current_uid_gid() as u32;
+    event.prot = report.prot;
+    event.reserved = 0;
+    event.flags = 0;
+    fill_inode(event, report.inode);
+    fill_path(event, report);
+    fill_ancestors(event);
+}
+
+#[inline(always)]
+fn fill_inode(event: &mut Event, inode: Option<Inode>) {
+    let Some(inode) = inode else {
+        event.ino = 0;
+        event.dev = 0;
+        event.size = 0;
+        return;
+    };
+    event.ino = inode.ino;
+    event.dev = inode.dev;
+    event.size = inode.size;
+    event.flags = flag(inode.upper, event_flags::UPPER)
+        | flag(inode.lower, event_flags::LOWER)
+        | flag(inode.overlay, event_flags::OVERLAY);
+}
+
+#[inline(always)]
+fn flag(set: bool, bit: u32) -> u32 {
+    set as u32 * bit
+}
+
+#[inline(always)]
+fn fill_path(event: &mut Event, report: &Report<'_>) {
+    event.path[0] = 0;
+    if !report.file.exists() {
+        return;
+    }
+    // `bpf_d_path` may be called from sleepable hooks only, and `file_mprotect` is none.
+    if matches!(report.hook, Hook::Protect) {
+        report.file.name_into(event.path.as_mut_ptr());
+        event.flags |= event_flags::NAME_ONLY;
+    } else if !report.file.path_into(event.path.as_mut_ptr()) {
+        event.flags |= event_flags::NAME_ONLY;
+    }
+}
+
+/// Without a single branch, or the verifier would walk what follows once for every outcome. The first task is its own
+/// parent, so that short chains end in repetitions of it; a name that cannot be read is zeros.
+#[inline(always)]
+fn fill_ancestors(event: &mut Event) {
+    let task = Task::current();
+    task.comm_into(&mut event.comm);
+    let mut ancestor = task;
+    for record in &mut event.ancestors {
+        ancestor = ancestor.parent();
+        record.tgid = ancestor.tgid();
+        ancestor.comm_into(&mut record.comm);
+    }
+}
+
+/// Counts and reports a decision, and gives the hook its return value.
+#[inline(always)]
+pub(crate) fn conclude(report: &Report<'_>, denied: Stat, audited: Stat) -> i32 {
+    const EPERM: i32 = -1;
+    match report.decision.verdict {
+        Verdict::Allow => 0,
+        Verdict::Audit => {
+            count(audited);
+            denial(report);
+            0
+        }
+        Verdict::Deny => {
+            count(denied);
+            denial(report);
+            EPERM
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! The only file that knows kernel structures. Offsets come from the running kernel's BTF.
+//!
+//! Pointers that a hook hands over are typed for the verifier as long as they are followed field by field with loads
+//! of the exact width; such a load cannot fault. Past the end of a typed structure (an overlay inode lies around its
+//! `struct inode`) and for addresses read from memory, `bpf_probe_read_kernel` is used, which can fail and says so.
+
+use core::mem::MaybeUninit;
+
+use aya_ebpf::helpers::{
+    bpf_d_path, bpf_get_current_task_btf, bpf_probe_read_kernel, bpf_probe_read_kernel_str_bytes, generated,
+};
+use plimsoll_abi::{COMM_LEN, Offsets, PATH_LEN};
+
+/// Set before the programs are loaded, then frozen: constants to the verifier.
+#[unsafe(no_mangle)]
+static OFFSETS: Offsets = Offsets::ZERO;
+
+/// `OVERLAYFS_SUPER_MAGIC`
+const OVERLAY_MAGIC: u64 = 0x794c_7630;
+
+/// One member of [`OFFSETS`].
+macro_rules! offset {
+    ($field:ident) => {
+        frozen(&OFFSETS.$field)
+    };
+}
+
+/// Loads an offset in a way the compiler may not fold: the value is set after it has done its work.
+#[inline(always)]
+fn frozen(offset: &u64) -> usize {
+    // SAFETY: a reference is valid for reads.
+    unsafe { core::ptr::read_volatile(offset) as usize }
+}
+
+/// Loads a field of a structure whose type the verifier knows.
+#[inline(always)]
+fn load<T: Copy>(base: *const u8, offset: usize) -> T {
+    // SAFETY: the verifier accepts the load only inside the typed structure and makes it fault-safe.
+    unsafe { core::ptr::read_volatile(base.wrapping_add(offset).cast()) }
+}
+
+/// Reads memory whose type the verifier does not know.
+#[inline(always)]
+fn probe<T: Copy>(base: *const u8, offset: usize) -> Option<T> {
+    // SAFETY: the helper checks the address.
+    unsafe { bpf_probe_read_kernel(base.wrapping_add(offset).cast()) }.ok()
+}
+
+/// Reads memory that only a report needs: zero if it cannot be read.
+#[inline(always)]
+fn probe_or_zero<T: Copy>(base: *const u8, offset: usize) -> T {
+    let mut value = MaybeUninit::<T>::uninit();
+    let source = base.wrapping_add(offset).cast();
+    // SAFETY: the helper writes all of `value`, zeros if the address is bad; `T` is an integer here.
+    unsafe {
+        generated::bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, source);
+        value.assume_init()
+    }
+}
+
+macro_rules! kernel_types {
+    ($($(#[$doc:meta])* $name:ident,)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy)]
+        pub struct $name(*const u8);
+
+        impl $name {
+            /// Takes a hook's argument.
+            #[inline(always)]
+            pub fn from_context(pointer: *const u8) -> Self {
+                Self(pointer)
+            }
+        }
+    )*};
+}
+
+kernel_types! {
+    /// `struct linux_binprm`
+    Binprm,
+    /// `struct file`
+    File,
+    /// `struct vm_area_struct`
+    Vma,
+    /// `struct task_struct`
+    Task,
+    /// `struct cgroup`
+    Cgroup,
+}
+
+impl Binprm {
+    /// The file that this pass examines: the program, or the interpreter of the last one.
+    #[inline(always)]
+    pub fn file(self) -> File {
+        File(load(self.0, offset!(bprm_file)))
+    }
+}
+
+/// Where a file's content lies.
+#[derive(Clone, Copy)]
+pub struct Inode {
+    /// `s_dev` of the filesystem the file was opened on.
+    pub mounted_dev: u32,
+    /// That filesystem is an overlay.
+    pub overlay: bool,
+    /// The overlay has an upper dentry for it.
+    pub upper: bool,
+    /// The overlay has a lower dentry for it, which `dev` and `ino` name.
+    pub lower: bool,
+    /// `s_dev` of the real inode's filesystem.
+    pub dev: u32,
+    /// The real inode: the lower one where there is one, else the file's own.
+    pub ino: u64,
+    /// Bytes.
+    pub size: u64,
+}
+
+impl File {
+    /// Whether there is a file at all.
+    #[inline(always)]
+    pub fn exists(self) -> bool {
+        !self.0.is_null()
+    }
+
+    /// Looks through an overlay at the real inode; `None` if the kernel's memory could not be read.
+    #[inline(always)]
+    pub fn inode(self) -> Option<Inode> {
+        let inode: *const u8 = load(self.0, offset!(file_inode));
+        let sb: *const u8 = load(inode, offset!(inode_sb));
+        let mounted_dev: u32 = load(sb, offset!(sb_dev));
+        let own = Inode {
+            mounted_dev,
+            overlay: load::<u64>(sb, offset!(sb_magic)) == OVERLAY_MAGIC,
+            upper: false,
+            lower: false,
+            dev: mounted_dev,
+            ino: load(inode, offset!(inode_ino)),
+            size: load(inode, offset!(inode_size)),
+        };
+        if own.overlay { through_overlay(inode, own) } else { Some(own) }
+    }
+
+    /// Writes the path as the task sees it; `false` if only the last component could be had.
+    #[inline(always)]
+    pub fn path_into(self, buffer: *mut u8) -> bool {
+        let path = self.0.wrapping_add(offset!(file_path));
+        // SAFETY: `buffer` has PATH_LEN bytes, and `path` is the file's own `f_path`.
+        let length = unsafe { bpf_d_path(path.cast_mut().cast(), buffer.cast(), PATH_LEN as u32) };
+        length > 0 || { self.name_into(buffer); false }
+    }
+
+    /// Writes the last component of the path.
+    #[inline(always)]
+    pub fn name_into(self, buffer: *mut u8) {
+        // SAFETY: `buffer` has PATH_LEN bytes.
+        let buffer = unsafe { core::slice::from_raw_parts_mut(buffer, PATH_LEN) };
+        let dentry: *const u8 = load(self.0, offset!(file_path) + offset!(path_dentry));
+        let written = probe::<*const u8>(dentry, offset!(dentry_name)).is_some_and(|name| {
+            // SAFETY: the helper checks the address and ends the copy with NUL.
+            unsafe { bpf_probe_read_kernel_str_bytes(name, buffer) }.is_ok()
+        });
+        if !written && let Some(first) = buffer.first_mut() {
+            *first = 0;
+        }
+    }
+}
+
+/// Reads an overlay inode's upper dentry and first lower path. Nothing of it is ever cached: a file that is lower now
+/// is upper as soon as somebody writes to it.
+#[inline(always)]
+fn through_overlay(inode: *const u8, own: Inode) -> Option<Inode> {
+    let upper = !probe::<*const u8>(inode, offset!(ovl_upper))?.is_null();
+    let Some(dentry) = lower_dentry(inode)? else { return Some(Inode { upper, ..own }) };
+    let real: *const u8 = probe(dentry, offset!(dentry_inode))?;
+    let sb: *const u8 = probe(real, offset!(inode_sb))?;
+    Some(Inode { upper, lower: true, dev: probe(sb, offset!(sb_dev))?, ino: probe(real, offset!(inode_ino))?, ..own })
+}
+
+#[inline(always)]
+fn lower_dentry(inode: *const u8) -> Option<Option<*const u8>> {
+    let mut lower = inode.wrapping_add(offset!(ovl_lower));
+    if offset!(ovl_lower_is_pointer) == 1 {
+        lower = probe(lower, 0)?;
+        if lower.is_null() || probe::<u32>(lower, offset!(ovl_numlower))? == 0 {
+            return Some(None);
+        }
+    }
+    let dentry: *const u8 = probe(lower, offset!(ovl_lower_dentry))?;
+    Some((!dentry.is_null()).then_some(dentry))
+}
+
+impl Vma {
+    /// The mapped file; for an overlay file this is the real file below it.
+    #[inline(always)]
+    pub fn file(self) -> File {
+        File(load(self.0, offset!(vma_file)))
+    }
+
+    /// Whether pages of a private mapping were written, and so differ from the file.
+    #[inline(always)]
+    pub fn has_private_pages(self) -> bool {
+        !load::<*const u8>(self.0, offset!(vma_anon)).is_null()
+    }
+
+    /// Whether the mapping is executable already.
+    #[inline(always)]
+    pub fn is_executable(self) -> bool {
+        const VM_EXEC: u64 = 4;
+        load::<u64>(self.0, offset!(vma_flags)) & VM_EXEC != 0
+    }
+}
+
+impl Task {
+    /// The task that runs.
+    #[inline(always)]
+    pub fn current() -> Self {
+        // SAFETY: the helper has no preconditions.
+        Self(unsafe { bpf_get_current_task_btf() }.cast_const().cast())
+    }
+
+    /// The task's address, its identity as long as it lives.
+    #[inline(always)]
+    pub fn address(self) -> u64 {
+        self.0 as u64
+    }
+
+    /// Inode number of the task's mount namespace; 0 while the task exits.
+    #[inline(always)]
+    pub fn mnt_ns(self) -> u32 {
+        let nsproxy: *const u8 = load(self.0, offset!(task_nsproxy));
+        if nsproxy.is_null() {
+            return 0;
+        }
+        let mnt_ns: *const u8 = load(nsproxy, offset!(nsproxy_mnt));
+        load(mnt_ns, offset!(mnt_ns_inum))
+    }
+
+    /// The parent; the first task is its own.
+    #[inline(always)]
+    pub fn parent(self) -> Self {
+        Self(probe_or_zero::<u64>(self.0, offset!(task_parent)) as *const u8)
+    }
+
+    /// Thread group id in the initial namespace.
+    #[inline(always)]
+    pub fn tgid(self) -> u32 {
+        probe_or_zero(self.0, offset!(task_tgid))
+    }
+
+    /// Writes the task's name.
+    #[inline(always)]
+    pub fn comm_into(self, buffer: &mut [u8; COMM_LEN]) {
+        *buffer = probe_or_zero(self.0, offset!(task_comm));
+    }
+}
+
+impl Cgroup {
+    /// The cgroup's id, as `bpf_get_current_cgroup_id` gives it.
+    #[inline(always)]
+    pub fn id(self) -> Option<u64> {
+        let kn: *const u8 = probe(self.0, offset!(cgroup_kn))?;
+        probe(kn, offset!(kn_id))
+    }
+
+    /// The parent's id.
+    #[inline(always)]
+    pub fn parent_id(self) -> Option<u64> {
+        // `cgroup_subsys_state` is the first member of `struct cgroup`; the agent refuses kernels where it is not.
+        let parent: *const u8 = probe(self.0, offset!(cgroup_parent))?;
+        if parent.is_null() { None } else { Self(parent).id() }
+    }
+}

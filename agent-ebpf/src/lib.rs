@@ -1,0 +1,15 @@
+//! What runs in the kernel. `kernel` reads facts, `label` says whose task it is, `decide` gives the verdict, `emit`
+//! reports it, and `code` strings them together for each hook. Nothing here waits for user space.
+#![no_std]
+#![feature(core_intrinsics)]
+#![expect(missing_debug_implementations, reason = "nothing can print in the kernel")]
+#![expect(internal_features, reason = "atomic addition has no stable name on this target")]
+
+pub mod cgroup;
+pub mod code;
+pub mod decide;
+mod emit;
+pub mod kernel;
+pub mod label;
+pub mod maps;
+mod stats;

@@ -1,0 +1,212 @@
+//! Puts the agent together, and keeps it running until it is told to stop.
+
+use std::{
+    io,
+    os::fd::{AsRawFd, RawFd},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use tokio::{
+    io::unix::AsyncFd,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    time::{MissedTickBehavior, interval},
+};
+
+use crate::{
+    admin::{self, Readiness},
+    config::Config,
+    enforcer::Enforcer,
+    event::{DecodeError, Decoded, decode},
+    export::Export,
+    metrics::Metrics,
+    policies,
+    sensor::{Sensor, canary, maps::Ring, preflight},
+    workload::{Places, Registry, server::Server},
+};
+
+/// How often telemetry is read and replaced allowlists are removed.
+const TICK: Duration = Duration::from_millis(200);
+/// Records taken from a ring before others get their turn.
+const BATCH: usize = 512;
+
+/// Runs the agent. Returns once it was told to stop; enforcement goes on without it.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    let (stop, stopped) = watch::channel(());
+    let metrics = Metrics::default();
+    let readiness = Readiness::default();
+    let listener = admin::bind(config.admin).await.with_context(|| format!("cannot listen on {}", config.admin))?;
+    refuse_unfit(&config)?;
+    let policies = policies::read(&config.policies)?;
+    let mut sensor = Sensor::start(&config.pins)?;
+    for program in sensor.attached() {
+        tracing::info!(hook = program.hook, verified_instructions = program.verified_instructions, "attached");
+    }
+    let maps = sensor.take_maps()?;
+    let export = Export::start(&config, stopped.clone())?;
+    let registered = metrics.registry(maps.stats, export.metrics());
+    // Health answers, red, from here on: the rest can take its time, or fail.
+    tokio::spawn(admin::serve(listener, registered, readiness.clone(), until_stopped(stopped)));
+    let (mut denials, mut waiting) = (maps.denials, Vec::new());
+    let mut enforcer = Enforcer::new(maps.allow, maps.cgroups, maps.workloads)?;
+    canary::prove(&mut enforcer, &mut denials, &config.cgroups, &mut waiting)
+        .context("this kernel does not deny what it is told to deny")?;
+    tracing::info!("a canary was denied by the kernel");
+    let registry = Arc::new(Registry::new(places(&config), enforcer, policies)?);
+    resume(&registry)?;
+    let denials = AsyncFd::new(Watched(denials)).context("cannot watch the ring of denials")?;
+    let mut reader = Reader { registry: Arc::clone(&registry), export, metrics: metrics.clone(), denials, telemetry: maps.telemetry };
+    waiting.into_iter().for_each(|event| reader.take(event));
+    let server = Server::bind(&config.socket)
+        .with_context(|| format!("cannot listen on `{}`", config.socket.display()))?;
+    let serving = tokio::spawn(server.serve(registry, metrics.clone()));
+    metrics.ready.set(1);
+    readiness.set();
+    reader.run(&config).await?;
+    serving.abort();
+    drop(stop);
+    reader.export.finish().await;
+    tracing::info!("stopped; enforcement goes on");
+    Ok(())
+}
+
+/// Says all that is wrong, then gives up.
+fn refuse_unfit(config: &Config) -> anyhow::Result<()> {
+    let failed: Vec<_> =
+        preflight::checks(&config.cgroups, &config.pins).into_iter().filter(|check| !check.is_passed()).collect();
+    match failed.as_slice() {
+        [] => Ok(()),
+        failed => {
+            let lines: Vec<_> = failed.iter().map(preflight::Check::sentence).collect();
+            anyhow::bail!("this node cannot enforce: {}", lines.join("; "))
+        }
+    }
+}
+
+fn places(config: &Config) -> Places {
+    Places {
+        sboms: config.sboms.clone(),
+        host: config.host.clone(),
+        cgroups: config.cgroups.clone(),
+        state: config.state.clone(),
+    }
+}
+
+fn resume(registry: &Registry) -> anyhow::Result<()> {
+    let resumed = registry.resume()?;
+    if resumed.switched > 0 {
+        tracing::info!(workloads = resumed.switched, "took over running workloads");
+    }
+    for (workload, error) in resumed.kept {
+        let error = format!("{:#}", anyhow::Error::from(error));
+        tracing::error!(%workload, %error, "this workload keeps the allowlist it had; its events cannot be explained");
+    }
+    Ok(())
+}
+
+async fn until_stopped(mut stopped: watch::Receiver<()>) {
+    // The sender is dropped to stop; that is the only change there is.
+    while stopped.changed().await.is_ok() {}
+}
+
+/// A ring whose descriptor can be waited for.
+struct Watched(Ring);
+
+impl AsRawFd for Watched {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.descriptor()
+    }
+}
+
+/// Takes events from the kernel, explains them, and hands them on.
+struct Reader {
+    registry: Arc<Registry>,
+    export: Export,
+    metrics: Metrics,
+    denials: AsyncFd<Watched>,
+    telemetry: Ring,
+}
+
+impl Reader {
+    async fn run(&mut self, config: &Config) -> io::Result<()> {
+        let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let mut hup = signal(SignalKind::hangup())?;
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = term.recv() => return Ok(()),
+                _ = int.recv() => return Ok(()),
+                _ = hup.recv() => reload(config, &self.registry, &self.metrics),
+                _ = ticks.tick() => self.tick(),
+                ready = self.denials.readable_mut() => {
+                    let mut ready = ready?;
+                    let batch = read_batch(&mut ready.get_inner_mut().0);
+                    if batch.len() < BATCH {
+                        ready.clear_ready();
+                    }
+                    drop(ready);
+                    batch.into_iter().for_each(|event| self.take(event));
+                }
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        // The ring wakes its reader only if that had caught up; reading here as well leaves nothing behind.
+        for event in read_batch(&mut self.denials.get_mut().0) {
+            self.take(event);
+        }
+        for event in read_batch(&mut self.telemetry) {
+            self.metrics.telemetry_read.inc();
+            self.hand_on(event);
+        }
+        if let Err(error) = self.registry.enforcer().sweep(Instant::now()) {
+            tracing::error!(%error, "entries of a replaced allowlist could not be removed; they allow nothing");
+        }
+    }
+
+    /// Takes a denial or audit.
+    fn take(&mut self, event: Result<Decoded, DecodeError>) {
+        self.metrics.denials_read.inc();
+        self.hand_on(event);
+    }
+
+    fn hand_on(&mut self, event: Result<Decoded, DecodeError>) {
+        match event {
+            Ok(event) => {
+                let label = plimsoll_abi::Label { slot: event.raw.slot, incarnation: event.raw.incarnation };
+                self.export.submit(&event, self.registry.find(label).as_deref());
+            }
+            Err(error) => {
+                self.metrics.undecodable.inc();
+                tracing::error!(%error, "a kernel record cannot be decoded");
+            }
+        }
+    }
+}
+
+fn read_batch(ring: &mut Ring) -> Vec<Result<Decoded, DecodeError>> {
+    std::iter::from_fn(|| ring.next(decode)).take(BATCH).collect()
+}
+
+/// Takes a new set of policies whole, or keeps the old one.
+fn reload(config: &Config, registry: &Registry, metrics: &Metrics) {
+    let policies = match policies::read(&config.policies) {
+        Ok(policies) => policies,
+        Err(error) => {
+            metrics.reloads_rejected.inc();
+            tracing::error!(%error, "the new policies are refused; the ones in force stay");
+            return;
+        }
+    };
+    let outcome = registry.reload(policies);
+    metrics.reloads.inc();
+    tracing::info!(workloads = outcome.switched, "new policies are in force");
+    for (workload, error) in outcome.kept {
+        let error = format!("{:#}", anyhow::Error::from(error));
+        tracing::error!(%workload, %error, "this workload keeps the policy it had");
+    }
+}

@@ -1,0 +1,130 @@
+//! The agent's configuration: one YAML file, every field with a default.
+
+use std::{
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("cannot read `{path}`")]
+    Read { path: PathBuf, #[source] source: io::Error },
+    #[error("`{path}`: {message}")]
+    Parse { path: PathBuf, message: String },
+}
+
+/// As written in the file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Config {
+    /// The node's name in events; the host's name if empty.
+    pub node: String,
+    /// Directory of policies: every `*.yaml` and `*.yml` file in it.
+    pub policies: PathBuf,
+    /// Directory of SBOMs, named `sha256-<image digest>.json`.
+    pub sboms: PathBuf,
+    /// Directory that outlives the agent: the spool, and what is known of running workloads.
+    pub state: PathBuf,
+    /// Socket on which container runtimes' hooks call.
+    pub socket: PathBuf,
+    /// Directory on a bpf filesystem for links and maps.
+    pub pins: PathBuf,
+    /// Where the host's root is seen: `/`, or `/proc/1/root` from inside a container with the host's process ids.
+    pub host: PathBuf,
+    /// The cgroup v2 hierarchy.
+    pub cgroups: PathBuf,
+    /// Listener of `/metrics`, `/livez` and `/readyz`.
+    pub admin: SocketAddr,
+    /// Where events go; without it they are only counted.
+    pub collector: Option<Collector>,
+}
+
+/// The collector's address and how to talk to it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Collector {
+    /// `http://` on loopback, else `https://`.
+    pub endpoint: String,
+    /// Needed for `https://`.
+    pub tls: Option<Tls>,
+    /// Bytes of events kept on disk while the collector is away.
+    #[serde(default = "default_spool")]
+    pub spool_bytes: u64,
+}
+
+/// Files in PEM.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Tls {
+    /// Authorities that may have signed the collector's certificate.
+    pub ca: PathBuf,
+    /// This node's certificate.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+}
+
+fn default_spool() -> u64 {
+    64 << 20
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            node: String::new(),
+            policies: "/etc/plimsoll/policies".into(),
+            sboms: "/etc/plimsoll/sboms".into(),
+            state: "/var/lib/plimsoll".into(),
+            socket: "/run/plimsoll/agent.sock".into(),
+            pins: "/sys/fs/bpf/plimsoll".into(),
+            host: "/".into(),
+            cgroups: "/sys/fs/cgroup".into(),
+            admin: SocketAddr::from(([127, 0, 0, 1], 9464)),
+            collector: None,
+        }
+    }
+}
+
+impl Config {
+    /// Reads a file.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text =
+            std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let parsed: Result<Self, _> = serde_yaml::from_str(&text);
+        let mut config =
+            parsed.map_err(|error| ConfigError::Parse { path: path.to_owned(), message: error.to_string() })?;
+        if config.node.is_empty() {
+            config.node = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        }
+        Ok(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, ConfigError> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        Config::read(file.path())
+    }
+
+    #[test]
+    fn defaults_fill_what_is_left_out() {
+        let config = parse("admin: 127.0.0.1:1\ncollector:\n  endpoint: http://127.0.0.1:2\n").unwrap();
+        assert_eq!(config.admin.port(), 1);
+        assert_eq!(config.collector.unwrap().spool_bytes, 64 << 20);
+        assert!(!config.node.is_empty());
+    }
+
+    #[test]
+    fn a_misspelt_field_is_an_error_with_its_line() {
+        let error = parse("node: a\npolicy: /p\n").unwrap_err().to_string();
+        assert!(error.contains("policy") && error.contains('2'), "{error}");
+    }
+}

@@ -1,0 +1,304 @@
+//! The sole writer of policy maps. It turns compiled policies into map entries and workloads into slots.
+//!
+//! New entries are written under a new allowlist id; one store in the workload's record makes them count. A list that
+//! does not fit is taken back whole, and what was in force stays in force.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use plimsoll_abi::{AllowKey, AllowValue, Label, MAX_WORKLOADS, Reason, WorkloadRecord, map_names, state};
+use plimsoll_policy::{AnonymousExec, CompiledPolicy, Mode};
+
+use crate::sensor::maps::{AllowMap, CgroupMap, MapError, WorkloadSlots};
+
+/// How long a replaced list stays: longer than any program that still decides by it.
+const RETIREMENT: Duration = Duration::from_secs(2);
+
+/// Why a workload or policy is not in force.
+#[derive(Debug, thiserror::Error)]
+pub enum EnforceError {
+    #[error(transparent)]
+    Map(#[from] MapError),
+    #[error("this node holds {MAX_WORKLOADS} workloads already, which is the limit")]
+    NoSlot,
+    #[error("all allowlist ids are used up; restart the node")]
+    NoId,
+    #[error("workload {0:?} is not known")]
+    Unknown(Label),
+}
+
+/// What an allowlist was made from: the same image under the same policy text shares one list.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ListIdentity {
+    /// The image's layers and SBOM.
+    pub image: String,
+    /// The policy's generation.
+    pub generation: String,
+}
+
+/// A workload about to be put under enforcement.
+#[derive(Clone, Copy, Debug)]
+pub struct Admission {
+    /// Its cgroup.
+    pub cgroup: u64,
+    /// Its root filesystem.
+    pub root_dev: u32,
+    /// The runtime's mount namespace.
+    pub runtime_mnt_ns: u32,
+}
+
+struct List {
+    id: u32,
+    users: usize,
+    keys: Vec<AllowKey>,
+}
+
+/// Holds the policy maps.
+#[expect(missing_debug_implementations, reason = "handles on kernel objects")]
+pub struct Enforcer {
+    allow: AllowMap,
+    cgroups: CgroupMap,
+    slots: WorkloadSlots,
+    next_id: u32,
+    lists: HashMap<ListIdentity, List>,
+    /// Which list each workload uses.
+    used: HashMap<Label, ListIdentity>,
+    retired: Vec<(Instant, Vec<AllowKey>)>,
+}
+
+/// A workload found in the kernel when the agent started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its cgroup, one of them if it has several.
+    pub cgroup: u64,
+    /// Its slot.
+    pub label: Label,
+    /// What is in force.
+    pub state: u64,
+}
+
+impl Enforcer {
+    /// Takes over the maps as an earlier agent, if any, left them.
+    pub fn new(allow: AllowMap, cgroups: CgroupMap, slots: WorkloadSlots) -> Result<Self, EnforceError> {
+        let highest = allow.keys()?.iter().map(|key| key.allowlist).max().unwrap_or(0);
+        let mut enforcer = Self {
+            allow,
+            cgroups,
+            slots,
+            next_id: highest,
+            lists: HashMap::new(),
+            used: HashMap::new(),
+            retired: Vec::new(),
+        };
+        let states = enforcer.found()?.into_iter().map(|found| state::allowlist(found.state)).max().unwrap_or(0);
+        enforcer.next_id = enforcer.next_id.max(states);
+        Ok(enforcer)
+    }
+
+    /// Workloads in force in the kernel.
+    pub fn found(&self) -> Result<Vec<Found>, EnforceError> {
+        let mut found = Vec::new();
+        for (cgroup, label) in self.cgroups.entries()? {
+            let record = self.slots.get(label.slot)?;
+            if record.incarnation == label.incarnation && record.state & state::ACTIVE != 0 {
+                found.push(Found { cgroup, label, state: record.state });
+            }
+        }
+        Ok(found)
+    }
+
+    /// Puts a new workload under `policy`. When this returns, the kernel holds it all.
+    pub fn admit(
+        &mut self,
+        admission: Admission,
+        identity: &ListIdentity,
+        policy: &CompiledPolicy,
+    ) -> Result<Label, EnforceError> {
+        let list = self.list(identity, policy)?;
+        let label = self.occupy(admission, state_word(list, policy));
+        match label {
+            Ok(label) => {
+                self.used.insert(label, identity.clone());
+                Ok(label)
+            }
+            Err(error) => {
+                self.release(identity);
+                Err(error)
+            }
+        }
+    }
+
+    /// Puts a workload that is in force under another policy, without a gap.
+    pub fn switch(
+        &mut self,
+        label: Label,
+        identity: &ListIdentity,
+        policy: &CompiledPolicy,
+    ) -> Result<(), EnforceError> {
+        if self.used.get(&label) == Some(identity) {
+            return Ok(());
+        }
+        if self.slots.get(label.slot)?.incarnation != label.incarnation {
+            return Err(EnforceError::Unknown(label));
+        }
+        let list = self.list(identity, policy)?;
+        if let Err(error) = self.slots.switch(label.slot, state_word(list, policy)) {
+            self.release(identity);
+            return Err(error.into());
+        }
+        if let Some(earlier) = self.used.insert(label, identity.clone()) {
+            self.release(&earlier);
+        }
+        Ok(())
+    }
+
+    /// Ends a workload. Tasks that still carry its label are denied everything from here on.
+    pub fn dismiss(&mut self, label: Label) -> Result<(), EnforceError> {
+        for (cgroup, owner) in self.cgroups.entries()? {
+            if owner == label {
+                self.cgroups.remove(cgroup)?;
+            }
+        }
+        if self.slots.get(label.slot)?.incarnation == label.incarnation {
+            self.slots.switch(label.slot, 0)?;
+        }
+        if let Some(identity) = self.used.remove(&label) {
+            self.release(&identity);
+        }
+        Ok(())
+    }
+
+    /// Puts a workload in force that no file is allowed in; for the canary.
+    pub fn admit_nothing(&mut self, admission: Admission) -> Result<Label, EnforceError> {
+        self.occupy(admission, state::ACTIVE | state::ENFORCE)
+    }
+
+    /// Removes entries of lists that were replaced long enough ago. Returns how many are gone.
+    pub fn sweep(&mut self, now: Instant) -> Result<usize, EnforceError> {
+        let mut gone = 0;
+        while let Some((since, _)) = self.retired.first() {
+            if now.duration_since(*since) < RETIREMENT {
+                break;
+            }
+            for key in self.retired.swap_remove(0).1 {
+                self.allow.remove(key)?;
+                gone += 1;
+            }
+        }
+        Ok(gone)
+    }
+
+    /// Removes entries that no workload in force names: what an earlier agent did not get to.
+    pub fn forget_orphans(&mut self) -> Result<usize, EnforceError> {
+        let mut live: Vec<u32> = self.lists.values().map(|list| list.id).collect();
+        live.extend(self.found()?.iter().map(|found| state::allowlist(found.state)));
+        live.extend(self.retired.iter().flat_map(|(_, keys)| keys.first()).map(|key| key.allowlist));
+        let orphans: Vec<_> = self.allow.keys()?.into_iter().filter(|key| !live.contains(&key.allowlist)).collect();
+        for key in &orphans {
+            self.allow.remove(*key)?;
+        }
+        Ok(orphans.len())
+    }
+
+    /// Entries in force, over all lists.
+    pub fn entries(&self) -> usize {
+        self.lists.values().map(|list| list.keys.len()).sum()
+    }
+
+    /// The list's id, written to the kernel if it is not there; one more user counted.
+    fn list(&mut self, identity: &ListIdentity, policy: &CompiledPolicy) -> Result<u32, EnforceError> {
+        if let Some(list) = self.lists.get_mut(identity) {
+            list.users += 1;
+            return Ok(list.id);
+        }
+        let id = self.next_id.checked_add(1).ok_or(EnforceError::NoId)?;
+        self.next_id = id;
+        let keys = self.write(id, policy)?;
+        self.lists.insert(identity.clone(), List { id, users: 1, keys });
+        Ok(id)
+    }
+
+    /// Writes all entries, or none.
+    fn write(&mut self, id: u32, policy: &CompiledPolicy) -> Result<Vec<AllowKey>, EnforceError> {
+        let mut written = Vec::with_capacity(policy.entries.len());
+        for entry in &policy.entries {
+            let key = AllowKey { allowlist: id, dev: entry.inode.dev, ino: entry.inode.ino };
+            if let Err(error) = self.allow.insert(key, AllowValue { access: entry.access, rule: entry.rule }) {
+                for key in written {
+                    self.allow.remove(key)?;
+                }
+                tracing::error!(%error, "an allowlist did not fit and was taken back");
+                return Err(MapError::Full { map: map_names::ALLOW, entries: policy.entries.len() }.into());
+            }
+            written.push(key);
+        }
+        Ok(written)
+    }
+
+    fn release(&mut self, identity: &ListIdentity) {
+        let Some(list) = self.lists.get_mut(identity) else { return };
+        list.users = list.users.saturating_sub(1);
+        if list.users == 0
+            && let Some(list) = self.lists.remove(identity)
+        {
+            self.retired.push((Instant::now(), list.keys));
+        }
+    }
+
+    /// Takes a free slot, fills it, and ties the cgroup to it last.
+    fn occupy(&mut self, admission: Admission, state: u64) -> Result<Label, EnforceError> {
+        for slot in 0..MAX_WORKLOADS {
+            let record = self.slots.get(slot)?;
+            if record.state & state::ACTIVE != 0 {
+                continue;
+            }
+            let label = Label { slot, incarnation: record.incarnation.wrapping_add(1) };
+            self.slots.prepare(
+                slot,
+                WorkloadRecord {
+                    state: 0,
+                    root_dev: admission.root_dev,
+                    runtime_mnt_ns: admission.runtime_mnt_ns,
+                    incarnation: label.incarnation,
+                    reserved: 0,
+                },
+            )?;
+            self.slots.switch(slot, state)?;
+            if let Err(error) = self.cgroups.insert(admission.cgroup, label) {
+                self.slots.switch(slot, 0)?;
+                return Err(error.into());
+            }
+            return Ok(label);
+        }
+        Err(EnforceError::NoSlot)
+    }
+}
+
+fn state_word(list: u32, policy: &CompiledPolicy) -> u64 {
+    let mode = match policy.mode {
+        Mode::Enforce => state::ENFORCE,
+        Mode::Monitor => 0,
+    };
+    let anonymous = match policy.anonymous_exec {
+        AnonymousExec::Allow => state::ALLOW_ANONYMOUS_EXEC,
+        AnonymousExec::Deny => 0,
+    };
+    u64::from(list) | state::ACTIVE | state::TELEMETRY | mode | anonymous
+}
+
+/// Explains a reason to a person.
+pub fn reason_text(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Listed => "the file is on the allowlist",
+        Reason::NotListed => "the image has this file, but no evidence that the policy accepts stands behind it",
+        Reason::Written => "the file was written or changed after the container started",
+        Reason::Foreign => "the file is not on the container's root filesystem",
+        Reason::AnonymousExec => "memory without a file was to become code",
+        Reason::ModifiedCode => "a file's memory that was or could be written was to become code",
+        Reason::StaleLabel => "the task belongs to a container that has ended",
+        Reason::Unreadable => "the kernel could not read the file's identity",
+        Reason::Unlabelled => "the task could not be tied to its container",
+    }
+}

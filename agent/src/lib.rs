@@ -1,0 +1,19 @@
+//! The node agent: from an image's SBOM to the kernel's allowlist, and from the kernel's events to the collector.
+//!
+//! ```text
+//! hook ─> workload ─> (rootfs + sbom) ─> policy::compile ─> enforcer ─> kernel maps
+//! kernel rings ─> sensor ─> event ─> explain ─> exporter ─> collector
+//! ```
+//! Policy goes down, facts go up; nothing on the lower line can change a verdict.
+
+pub mod admin;
+pub mod app;
+
+pub mod config;
+pub mod enforcer;
+pub mod event;
+pub mod export;
+pub mod metrics;
+pub mod policies;
+pub mod sensor;
+pub mod workload;

@@ -1,0 +1,110 @@
+//! Prometheus metrics. Label values come from closed sets; nothing a container can name becomes a label.
+
+use std::sync::Arc;
+
+use plimsoll_abi::Stat;
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric as _},
+    metrics::{counter::ConstCounter, counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+use crate::sensor::maps::Stats;
+
+/// What became of a container that a hook introduced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum Admission {
+    /// Under a policy.
+    Admitted,
+    /// No policy selects it; it runs without enforcement.
+    Unselected,
+    /// It was not allowed to start.
+    Refused,
+}
+
+/// Labels of admissions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct AdmissionLabels {
+    /// The outcome.
+    pub outcome: Admission,
+}
+
+/// What the agent counts itself.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics {
+    /// Containers introduced.
+    pub admissions: Family<AdmissionLabels, Counter>,
+    /// Policy reloads that were taken.
+    pub reloads: Counter,
+    /// Policy reloads that were refused; the earlier policies stay in force.
+    pub reloads_rejected: Counter,
+    /// Workloads under a policy.
+    pub workloads: Gauge,
+    /// Allowlist entries in the kernel.
+    pub entries: Gauge,
+    /// Kernel records that could not be decoded.
+    pub undecodable: Counter,
+    /// Denials and audits read from the kernel's ring.
+    pub denials_read: Counter,
+    /// Allowed executions read from the kernel's ring.
+    pub telemetry_read: Counter,
+    /// 1 once the canary was denied.
+    pub ready: Gauge,
+}
+
+impl Metrics {
+    /// Registers everything, the kernel's and the exporter's counters included.
+    pub fn registry(&self, stats: Stats, exporter: Option<Box<dyn Collector>>) -> Registry {
+        let mut registry = Registry::with_prefix("plimsoll");
+        let all = self.clone();
+        registry.register("admissions", "Containers introduced by a hook, by outcome", all.admissions);
+        registry.register("policy_reloads", "Policy reloads taken", all.reloads);
+        registry.register("policy_reloads_rejected", "Policy reloads refused; the earlier policies stay", all.reloads_rejected);
+        registry.register("workloads", "Workloads under a policy", all.workloads);
+        registry.register("allowlist_entries", "Allowlist entries in the kernel", all.entries);
+        registry.register("events_undecodable", "Kernel records that could not be decoded", all.undecodable);
+        registry.register("denial_events_read", "Denials and audits read from the kernel", all.denials_read);
+        registry.register("telemetry_events_read", "Allowed executions read from the kernel", all.telemetry_read);
+        registry.register("ready", "1 once a canary was really denied", all.ready);
+        registry.register_collector(Box::new(KernelCounters(Arc::new(stats))));
+        if let Some(exporter) = exporter {
+            registry.register_collector(exporter);
+        }
+        registry
+    }
+}
+
+/// The kernel's counters, read when they are scraped.
+struct KernelCounters(Arc<Stats>);
+
+impl std::fmt::Debug for KernelCounters {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("KernelCounters")
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CounterLabels {
+    counter: &'static str,
+}
+
+impl Collector for KernelCounters {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let mut family = encoder.encode_descriptor(
+            "kernel_counter",
+            "Exact counters of the kernel programs, by name",
+            None,
+            prometheus_client::metrics::MetricType::Counter,
+        )?;
+        for stat in Stat::ALL {
+            let labels = CounterLabels { counter: stat.name() };
+            match self.0.get(*stat) {
+                Ok(value) => ConstCounter::new(value).encode(family.encode_family(&labels)?)?,
+                // An absent series is what a scraper must see for a value that is not known.
+                Err(error) => tracing::error!(counter = stat.name(), %error, "a kernel counter cannot be read"),
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,240 @@
+//! Typed handles on the kernel maps.
+#![expect(missing_debug_implementations, reason = "handles on kernel objects; those of `aya` have none either")]
+
+use std::{
+    io,
+    os::fd::{AsFd as _, AsRawFd as _},
+    ptr::NonNull,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use aya::{
+    Ebpf, Pod,
+    maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf},
+};
+use plimsoll_abi::{AllowKey, AllowValue, Label, MAX_WORKLOADS, Stat, WorkloadRecord, map_names};
+
+/// A map operation that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum MapError {
+    #[error("the object has no map `{0}`")]
+    Missing(&'static str),
+    #[error("map `{map}` refused {operation}")]
+    Refused { map: &'static str, operation: &'static str, #[source] source: aya::maps::MapError },
+    #[error("map `{map}` is full: {entries} entries would not fit")]
+    Full { map: &'static str, entries: usize },
+    #[error("cannot share map `{map}` with the kernel")]
+    Share { map: &'static str, #[source] source: io::Error },
+    #[error("slot {0} is outside the workload array")]
+    Slot(u32),
+}
+
+macro_rules! pods {
+    ($($name:ident wraps $inner:ty;)*) => {$(
+        #[repr(transparent)]
+        #[derive(Clone, Copy)]
+        struct $name($inner);
+
+        // SAFETY: `repr(C)`, integers only, no padding; asserted by size in the crate that defines it.
+        unsafe impl Pod for $name {}
+    )*};
+}
+
+pods! {
+    PodKey wraps AllowKey;
+    PodValue wraps AllowValue;
+    PodLabel wraps Label;
+    PodRecord wraps WorkloadRecord;
+}
+
+/// Everything user space does with the kernel's maps.
+pub struct Maps {
+    /// Allowlists.
+    pub allow: AllowMap,
+    /// Containers' cgroups.
+    pub cgroups: CgroupMap,
+    /// Workload slots.
+    pub workloads: WorkloadSlots,
+    /// Counters.
+    pub stats: Stats,
+    /// Denials and audits.
+    pub denials: Ring,
+    /// Allowed executions.
+    pub telemetry: Ring,
+}
+
+impl Maps {
+    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, MapError> {
+        let mut take = |name: &'static str| ebpf.take_map(name).ok_or(MapError::Missing(name));
+        Ok(Self {
+            allow: AllowMap(typed(take(map_names::ALLOW)?, map_names::ALLOW)?),
+            cgroups: CgroupMap(typed(take(map_names::CGROUPS)?, map_names::CGROUPS)?),
+            workloads: WorkloadSlots::share(take(map_names::WORKLOADS)?)?,
+            stats: Stats(typed(take(map_names::STATS)?, map_names::STATS)?),
+            denials: Ring(typed(take(map_names::DENIALS)?, map_names::DENIALS)?),
+            telemetry: Ring(typed(take(map_names::TELEMETRY)?, map_names::TELEMETRY)?),
+        })
+    }
+}
+
+fn typed<T>(map: Map, name: &'static str) -> Result<T, MapError>
+where
+    T: TryFrom<Map, Error = aya::maps::MapError>,
+{
+    T::try_from(map).map_err(|source| MapError::Refused { map: name, operation: "its type", source })
+}
+
+/// Allowlist entries of all generations.
+pub struct AllowMap(HashMap<MapData, PodKey, PodValue>);
+
+impl AllowMap {
+    /// Adds or replaces one entry.
+    pub fn insert(&mut self, key: AllowKey, value: AllowValue) -> Result<(), MapError> {
+        self.0.insert(PodKey(key), PodValue(value), 0).map_err(|source| refused(map_names::ALLOW, "an insertion", source))
+    }
+
+    /// Drops one entry; that it is not there is no error.
+    pub fn remove(&mut self, key: AllowKey) -> Result<(), MapError> {
+        absent_is_fine(self.0.remove(&PodKey(key)), map_names::ALLOW)
+    }
+
+    /// Keys of all entries.
+    pub fn keys(&self) -> Result<Vec<AllowKey>, MapError> {
+        self.0
+            .keys()
+            .map(|key| key.map(|key| key.0).map_err(|source| refused(map_names::ALLOW, "reading", source)))
+            .collect()
+    }
+}
+
+/// Cgroup ids of containers and their children.
+pub struct CgroupMap(HashMap<MapData, u64, PodLabel>);
+
+impl CgroupMap {
+    /// Ties a cgroup to a workload.
+    pub fn insert(&mut self, cgroup: u64, label: Label) -> Result<(), MapError> {
+        self.0
+            .insert(cgroup, PodLabel(label), 0)
+            .map_err(|source| refused(map_names::CGROUPS, "an insertion", source))
+    }
+
+    /// Drops a cgroup; that it is not there is no error.
+    pub fn remove(&mut self, cgroup: u64) -> Result<(), MapError> {
+        absent_is_fine(self.0.remove(&cgroup), map_names::CGROUPS)
+    }
+
+    /// All cgroups with their labels.
+    pub fn entries(&self) -> Result<Vec<(u64, Label)>, MapError> {
+        self.0
+            .iter()
+            .map(|entry| {
+                entry
+                    .map(|(cgroup, label)| (cgroup, label.0))
+                    .map_err(|source| refused(map_names::CGROUPS, "reading", source))
+            })
+            .collect()
+    }
+}
+
+fn absent_is_fine(outcome: Result<(), aya::maps::MapError>, map: &'static str) -> Result<(), MapError> {
+    match outcome {
+        Ok(()) | Err(aya::maps::MapError::KeyNotFound | aya::maps::MapError::ElementNotFound) => Ok(()),
+        Err(aya::maps::MapError::SyscallError(error)) if error.io_error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(refused(map, "a removal", source)),
+    }
+}
+
+fn refused(map: &'static str, operation: &'static str, source: aya::maps::MapError) -> MapError {
+    MapError::Refused { map, operation, source }
+}
+
+/// The workload array, mapped into this process so that a policy takes effect by one store.
+pub struct WorkloadSlots {
+    array: Array<MapData, PodRecord>,
+    memory: NonNull<WorkloadRecord>,
+}
+
+// SAFETY: the mapping is shared memory; this type is its only writer and is used through `&mut` for writes.
+unsafe impl Send for WorkloadSlots {}
+
+impl WorkloadSlots {
+    const BYTES: usize = MAX_WORKLOADS as usize * size_of::<WorkloadRecord>();
+
+    fn share(map: Map) -> Result<Self, MapError> {
+        let Map::Array(data) = &map else { return Err(MapError::Missing(map_names::WORKLOADS)) };
+        let fd = data.fd().as_fd().as_raw_fd();
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: a new mapping of the kernel's choosing; length and protection fit the map, which is mmapable.
+        let address = unsafe { libc::mmap(std::ptr::null_mut(), Self::BYTES, access, libc::MAP_SHARED, fd, 0) };
+        let failed = || MapError::Share { map: map_names::WORKLOADS, source: io::Error::last_os_error() };
+        if address == libc::MAP_FAILED {
+            return Err(failed());
+        }
+        let memory = NonNull::new(address.cast()).ok_or_else(failed)?;
+        Ok(Self { array: typed(map, map_names::WORKLOADS)?, memory })
+    }
+
+    /// Reads one slot.
+    pub fn get(&self, slot: u32) -> Result<WorkloadRecord, MapError> {
+        self.array
+            .get(&slot, 0)
+            .map(|record| record.0)
+            .map_err(|source| refused(map_names::WORKLOADS, "reading", source))
+    }
+
+    /// Prepares a slot that no label names yet.
+    pub fn prepare(&mut self, slot: u32, record: WorkloadRecord) -> Result<(), MapError> {
+        self.array
+            .set(slot, PodRecord(record), 0)
+            .map_err(|source| refused(map_names::WORKLOADS, "a record", source))
+    }
+
+    /// Switches a slot to another state: one store, seen whole or not at all.
+    pub fn switch(&mut self, slot: u32, state: u64) -> Result<(), MapError> {
+        if slot >= MAX_WORKLOADS {
+            return Err(MapError::Slot(slot));
+        }
+        // SAFETY: within the mapping, checked above.
+        let record = unsafe { self.memory.as_ptr().add(slot as usize) };
+        // SAFETY: `record` is valid as long as `self`; only the address of the field is formed.
+        let word = unsafe { &raw mut (*record).state };
+        // SAFETY: aligned, alive, and written by atomics only while the slot is in use.
+        unsafe { AtomicU64::from_ptr(word) }.store(state, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+impl Drop for WorkloadSlots {
+    fn drop(&mut self) {
+        // SAFETY: the mapping made in `share`, unmapped once.
+        let outcome = unsafe { libc::munmap(self.memory.as_ptr().cast(), Self::BYTES) };
+        debug_assert_eq!(outcome, 0, "munmap of a mapping made here");
+    }
+}
+
+/// The kernel's counters.
+pub struct Stats(PerCpuArray<MapData, u64>);
+
+impl Stats {
+    /// The sum of one counter over all CPUs.
+    pub fn get(&self, stat: Stat) -> Result<u64, MapError> {
+        let values =
+            self.0.get(&(stat as u32), 0).map_err(|source| refused(map_names::STATS, "reading", source))?;
+        Ok(values.iter().sum())
+    }
+}
+
+/// A ring of events.
+pub struct Ring(RingBuf<MapData>);
+
+impl Ring {
+    /// Hands the next record to `read`; `None` if there is none.
+    pub fn next<T>(&mut self, read: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        self.0.next().map(|record| read(&record))
+    }
+
+    /// The descriptor that becomes readable when records are there.
+    pub fn descriptor(&self) -> std::os::fd::RawFd {
+        self.0.as_raw_fd()
+    }
+}

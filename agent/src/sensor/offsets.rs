@@ -1,0 +1,94 @@
+//! The running kernel's layout, as the kernel programs need it. A field that is missing means: do not enforce.
+
+use std::{fs, io, path::Path};
+
+use plimsoll_abi::Offsets;
+
+use super::btf::{Btf, BtfError};
+
+const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
+const OVERLAY_BTF: &str = "/sys/kernel/btf/overlay";
+
+/// Why the kernel's layout is not known.
+#[derive(Debug, thiserror::Error)]
+pub enum OffsetsError {
+    #[error("cannot read `{path}`")]
+    Read { path: &'static str, #[source] source: io::Error },
+    #[error("cannot understand `{path}`")]
+    Parse { path: &'static str, #[source] source: BtfError },
+    #[error("this kernel's structures are not the ones Plimsoll knows")]
+    Layout(#[from] BtfError),
+    #[error("overlayfs is not loaded, so its layout is unknown; load it with `modprobe overlay`")]
+    NoOverlay,
+    #[error("`struct {0}` does not begin with `{1}` on this kernel")]
+    NotFirst(&'static str, &'static str),
+}
+
+/// Reads the layout of the running kernel.
+pub fn read() -> Result<Offsets, OffsetsError> {
+    let mut btf = Btf::parse(&read_file(KERNEL_BTF)?)
+        .map_err(|source| OffsetsError::Parse { path: KERNEL_BTF, source })?;
+    if !btf.has("ovl_inode", "vfs_inode") {
+        if !Path::new(OVERLAY_BTF).exists() {
+            return Err(OffsetsError::NoOverlay);
+        }
+        btf.append(&read_file(OVERLAY_BTF)?).map_err(|source| OffsetsError::Parse { path: OVERLAY_BTF, source })?;
+    }
+    resolve(&btf)
+}
+
+fn read_file(path: &'static str) -> Result<Vec<u8>, OffsetsError> {
+    fs::read(path).map_err(|source| OffsetsError::Read { path, source })
+}
+
+fn resolve(btf: &Btf) -> Result<Offsets, OffsetsError> {
+    if btf.offset("cgroup", "self")? != 0 {
+        return Err(OffsetsError::NotFirst("cgroup", "self"));
+    }
+    let at = |structure, field| btf.offset(structure, field);
+    let overlay = overlay(btf)?;
+    Ok(Offsets {
+        bprm_file: at("linux_binprm", "file")?,
+        file_inode: at("file", "f_inode")?,
+        file_path: at("file", "f_path")?,
+        path_dentry: at("path", "dentry")?,
+        inode_sb: at("inode", "i_sb")?,
+        inode_ino: at("inode", "i_ino")?,
+        inode_size: at("inode", "i_size")?,
+        sb_magic: at("super_block", "s_magic")?,
+        sb_dev: at("super_block", "s_dev")?,
+        dentry_inode: at("dentry", "d_inode")?,
+        dentry_name: at("dentry", "d_name")? + at("qstr", "name")?,
+        vma_file: at("vm_area_struct", "vm_file")?,
+        vma_flags: at("vm_area_struct", "vm_flags")?,
+        vma_anon: at("vm_area_struct", "anon_vma")?,
+        task_nsproxy: at("task_struct", "nsproxy")?,
+        task_tgid: at("task_struct", "tgid")?,
+        task_comm: at("task_struct", "comm")?,
+        task_parent: at("task_struct", "real_parent")?,
+        nsproxy_mnt: at("nsproxy", "mnt_ns")?,
+        mnt_ns_inum: at("mnt_namespace", "ns")? + at("ns_common", "inum")?,
+        cgroup_kn: at("cgroup", "kn")?,
+        cgroup_parent: at("cgroup_subsys_state", "parent")?,
+        kn_id: at("kernfs_node", "id")?,
+        ..overlay
+    })
+}
+
+/// Kernels before 6.5 keep the lower path inside the overlay inode, later ones behind a pointer.
+fn overlay(btf: &Btf) -> Result<Offsets, OffsetsError> {
+    let inode = btf.offset("ovl_inode", "vfs_inode")?;
+    let from_inode = |field| Ok::<u64, OffsetsError>(btf.offset("ovl_inode", field)?.wrapping_sub(inode));
+    let path_dentry = btf.offset("ovl_path", "dentry")?;
+    let upper = Offsets { ovl_upper: from_inode("__upperdentry")?, ..Offsets::ZERO };
+    if btf.has("ovl_inode", "oe") {
+        return Ok(Offsets {
+            ovl_lower: from_inode("oe")?,
+            ovl_lower_is_pointer: 1,
+            ovl_lower_dentry: btf.offset("ovl_entry", "__lowerstack")? + path_dentry,
+            ovl_numlower: btf.offset("ovl_entry", "__numlower")?,
+            ..upper
+        });
+    }
+    Ok(Offsets { ovl_lower: from_inode("lowerpath")?, ovl_lower_dentry: path_dentry, ..upper })
+}

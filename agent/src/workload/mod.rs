@@ -1,0 +1,302 @@
+//! Which containers run here, and what each of them may run.
+
+pub mod cgroup;
+pub mod hook;
+pub mod image;
+pub mod mounts;
+pub mod server;
+pub mod spec;
+mod store;
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+};
+
+use plimsoll_abi::Label;
+use plimsoll_policy::{CompileError, CompiledPolicy, Mode, Policy, WorkloadFacts};
+
+use self::{
+    cgroup::CgroupError,
+    image::{Image, ImageError, Images},
+    mounts::{MountError, Overlay},
+    spec::{OciState, SpecError},
+    store::{Saved, Store},
+};
+use crate::enforcer::{Admission, EnforceError, Enforcer, ListIdentity};
+
+/// Why a container was not admitted, or a workload not switched.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkloadError {
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+    #[error(transparent)]
+    Mount(#[from] MountError),
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    #[error("policy `{policy}` cannot be compiled for this image")]
+    Compile { policy: String, #[source] source: CompileError },
+    #[error(transparent)]
+    Enforce(#[from] EnforceError),
+    #[error("cannot read the mounts of process {pid}")]
+    MountInfo { pid: u32, #[source] source: std::io::Error },
+    #[error(transparent)]
+    Store(#[from] store::StoreError),
+}
+
+/// A container under a policy.
+#[derive(Debug)]
+pub struct Workload {
+    /// The container's id.
+    pub id: String,
+    /// Its slot in the kernel.
+    pub label: Label,
+    /// Its cgroup id.
+    pub cgroup: u64,
+    /// What selected the policy.
+    pub facts: WorkloadFacts,
+    /// Its image.
+    pub image: Arc<Image>,
+    /// What is in force.
+    pub policy: Arc<CompiledPolicy>,
+}
+
+/// What became of a container that was introduced.
+#[derive(Debug)]
+pub enum Admitted {
+    /// It is under a policy.
+    Selected(Arc<Workload>),
+    /// No policy selects it.
+    Unselected,
+}
+
+/// What a policy reload changed.
+#[derive(Debug, Default)]
+pub struct Reloaded {
+    /// Workloads that are under the new policies.
+    pub switched: usize,
+    /// Workloads left as they were, and why.
+    pub kept: Vec<(String, WorkloadError)>,
+}
+
+/// Paths the registry works with.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// SBOMs by image digest.
+    pub sboms: PathBuf,
+    /// Where the host's root is seen.
+    pub host: PathBuf,
+    /// The cgroup v2 hierarchy.
+    pub cgroups: PathBuf,
+    /// Where admitted workloads are remembered across restarts.
+    pub state: PathBuf,
+}
+
+/// All workloads of the node.
+#[expect(missing_debug_implementations, reason = "holds handles on kernel objects")]
+pub struct Registry {
+    places: Places,
+    images: Images,
+    store: Store,
+    enforcer: Mutex<Enforcer>,
+    policies: RwLock<Arc<Vec<Policy>>>,
+    workloads: RwLock<HashMap<Label, Arc<Workload>>>,
+}
+
+impl Registry {
+    /// Starts with no workload; see [`Registry::resume`].
+    pub fn new(places: Places, enforcer: Enforcer, policies: Vec<Policy>) -> Result<Self, WorkloadError> {
+        Ok(Self {
+            images: Images::new(places.sboms.clone(), places.host.clone()),
+            store: Store::open(&places.state)?,
+            places,
+            enforcer: Mutex::new(enforcer),
+            policies: RwLock::new(Arc::new(policies)),
+            workloads: RwLock::default(),
+        })
+    }
+
+    /// The policy maps' sole writer.
+    pub fn enforcer(&self) -> MutexGuard<'_, Enforcer> {
+        self.enforcer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The workload behind a label in an event.
+    pub fn find(&self, label: Label) -> Option<Arc<Workload>> {
+        self.workloads.read().unwrap_or_else(PoisonError::into_inner).get(&label).cloned()
+    }
+
+    /// All workloads.
+    pub fn all(&self) -> Vec<Arc<Workload>> {
+        self.workloads.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Policies in force.
+    pub fn policies(&self) -> Arc<Vec<Policy>> {
+        Arc::clone(&self.policies.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts a container that is being created under its policy. When this returns, the kernel holds the allowlist.
+    /// `runtime` is a process in the runtime's mount namespace. Takes as long as reading the image's layers takes.
+    pub fn admit(&self, state: &OciState, runtime: u32) -> Result<Admitted, WorkloadError> {
+        state.validate()?;
+        self.drop_ended()?;
+        let facts = state.facts();
+        let policies = self.policies();
+        let Some(policy) = plimsoll_policy::select(&policies, &facts) else { return Ok(Admitted::Unselected) };
+        let overlay = self.overlay(state, runtime)?;
+        let (image, compiled) = self.prepare(policy, &facts, &overlay)?;
+        let admission = Admission {
+            cgroup: cgroup::of_process(&self.places.cgroups, state.pid)?,
+            root_dev: overlay.dev,
+            runtime_mnt_ns: cgroup::mount_namespace(runtime)?,
+        };
+        let label = self.enforcer().admit(admission, &identity(&image, &compiled), &compiled)?;
+        let saved = Saved { state: state.clone(), overlay, cgroup: admission.cgroup, label: label.into() };
+        if let Err(error) = self.store.save(&saved) {
+            self.enforcer().dismiss(label)?;
+            return Err(error.into());
+        }
+        Ok(Admitted::Selected(self.insert(&saved, facts, image, compiled)))
+    }
+
+    /// Forgets a container that has ended. Returns whether it was known.
+    pub fn dismiss(&self, id: &str) -> Result<bool, WorkloadError> {
+        let Some(workload) = self.all().into_iter().find(|workload| workload.id == id) else { return Ok(false) };
+        self.drop_workload(&workload)?;
+        Ok(true)
+    }
+
+    /// Takes over the workloads an earlier agent left in the kernel. What cannot be rebuilt stays in force as it is;
+    /// only its events are explained less well. Returns such workloads with the reason.
+    pub fn resume(&self) -> Result<Reloaded, WorkloadError> {
+        let live = self.enforcer().found()?;
+        let mut outcome = Reloaded::default();
+        for saved in self.store.load()? {
+            let label = Label::from(saved.label);
+            if !live.iter().any(|found| found.label == label && found.cgroup == saved.cgroup) {
+                self.store.remove(&saved.state.id)?;
+                continue;
+            }
+            match self.take_over(&saved) {
+                Ok(()) => outcome.switched += 1,
+                Err(error) => outcome.kept.push((saved.state.id.clone(), error)),
+            }
+        }
+        self.enforcer().forget_orphans()?;
+        Ok(outcome)
+    }
+
+    /// Puts new policies in force, for workloads that run and for those to come.
+    pub fn reload(&self, policies: Vec<Policy>) -> Reloaded {
+        let policies = Arc::new(policies);
+        *self.policies.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&policies);
+        let mut outcome = Reloaded::default();
+        for workload in self.all() {
+            match self.repolicy(&workload, &policies) {
+                Ok(()) => outcome.switched += 1,
+                Err(error) => outcome.kept.push((workload.id.clone(), error)),
+            }
+        }
+        outcome
+    }
+
+    fn repolicy(&self, workload: &Workload, policies: &[Policy]) -> Result<(), WorkloadError> {
+        let Some(policy) = plimsoll_policy::select(policies, &workload.facts) else {
+            // Leaving the policy in force is the safe answer to its disappearance while the container runs.
+            tracing::warn!(workload = %workload.id, "no policy selects this workload any more; it keeps the one it has");
+            return Ok(());
+        };
+        let compiled = compile(policy, &workload.image)?;
+        self.enforcer().switch(workload.label, &identity(&workload.image, &compiled), &compiled)?;
+        let next = Workload {
+            id: workload.id.clone(),
+            facts: workload.facts.clone(),
+            image: Arc::clone(&workload.image),
+            policy: compiled,
+            ..*workload
+        };
+        self.workloads.write().unwrap_or_else(PoisonError::into_inner).insert(workload.label, Arc::new(next));
+        Ok(())
+    }
+
+    fn take_over(&self, saved: &Saved) -> Result<(), WorkloadError> {
+        let facts = saved.state.facts();
+        let policies = self.policies();
+        let Some(policy) = plimsoll_policy::select(&policies, &facts) else { return Ok(()) };
+        let (image, compiled) = self.prepare(policy, &facts, &saved.overlay)?;
+        self.enforcer().switch(saved.label.into(), &identity(&image, &compiled), &compiled)?;
+        self.insert(saved, facts, image, compiled);
+        Ok(())
+    }
+
+    fn prepare(
+        &self,
+        policy: &Policy,
+        facts: &WorkloadFacts,
+        overlay: &Overlay,
+    ) -> Result<(Arc<Image>, Arc<CompiledPolicy>), WorkloadError> {
+        let image = self.images.load(facts.image_digest.as_deref(), overlay)?;
+        let compiled = compile(policy, &image)?;
+        Ok((image, compiled))
+    }
+
+    fn insert(
+        &self,
+        saved: &Saved,
+        facts: WorkloadFacts,
+        image: Arc<Image>,
+        policy: Arc<CompiledPolicy>,
+    ) -> Arc<Workload> {
+        let label = saved.label.into();
+        let workload =
+            Arc::new(Workload { id: saved.state.id.clone(), label, cgroup: saved.cgroup, facts, image, policy });
+        self.workloads.write().unwrap_or_else(PoisonError::into_inner).insert(label, Arc::clone(&workload));
+        workload
+    }
+
+    /// Workloads whose cgroup the kernel has seen removed: their runtime never said that they ended.
+    fn drop_ended(&self) -> Result<(), WorkloadError> {
+        let live = self.enforcer().found()?;
+        for workload in self.all() {
+            if !live.iter().any(|found| found.label == workload.label) {
+                self.drop_workload(&workload)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn drop_workload(&self, workload: &Workload) -> Result<(), WorkloadError> {
+        self.enforcer().dismiss(workload.label)?;
+        self.workloads.write().unwrap_or_else(PoisonError::into_inner).remove(&workload.label);
+        self.store.remove(&workload.id)?;
+        Ok(())
+    }
+
+    fn overlay(&self, state: &OciState, runtime: u32) -> Result<Overlay, WorkloadError> {
+        let root = state.root(&self.places.host)?;
+        let mountinfo = std::fs::read(format!("/proc/{runtime}/mountinfo"))
+            .map_err(|source| WorkloadError::MountInfo { pid: runtime, source })?;
+        Ok(mounts::overlay_at(&mountinfo, &root)?)
+    }
+}
+
+fn compile(policy: &Policy, image: &Image) -> Result<Arc<CompiledPolicy>, WorkloadError> {
+    plimsoll_policy::compile(policy, &image.inventory)
+        .map(Arc::new)
+        .map_err(|source| WorkloadError::Compile { policy: policy.name.clone(), source })
+}
+
+fn identity(image: &Image, policy: &CompiledPolicy) -> ListIdentity {
+    ListIdentity { image: image.identity.clone(), generation: policy.generation.to_string() }
+}
+
+impl Workload {
+    /// Whether deviations are denied.
+    pub fn is_enforced(&self) -> bool {
+        self.policy.mode == Mode::Enforce
+    }
+}

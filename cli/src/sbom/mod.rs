@@ -1,0 +1,70 @@
+//! `plimsoll sbom`: what a document can prove, and which files of an image it does prove.
+
+mod allowlist;
+mod inspect;
+
+use std::{
+    fs::File,
+    io::{self, Read, Write},
+    path::Path,
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+use plimsoll_sbom::{Limits, Sbom, SbomError};
+
+#[derive(clap::Subcommand)]
+pub(crate) enum Command {
+    /// Say what an SBOM contains and what evidence it can give.
+    Inspect(inspect::Arguments),
+    /// List the files of an unpacked image that may run, and why; and those that may not.
+    ///
+    /// Exit status: 1 if a file's content contradicts what is declared, or if nothing at all may run. Files that nothing
+    /// declares are common (package scripts, for one), and do not change it.
+    Allowlist(allowlist::Arguments),
+}
+
+pub(crate) fn run(command: &Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Inspect(arguments) => inspect::run(arguments),
+        Command::Allowlist(arguments) => allowlist::run(arguments),
+    }
+}
+
+/// Reads a document; the inner error says what is wrong with it, the outer that it could not be read.
+fn load(path: &Path) -> anyhow::Result<Result<Sbom, SbomError>> {
+    let limits = Limits::default();
+    let unreadable = || format!("cannot read `{}`", path.display());
+    let file = File::open(path).with_context(unreadable)?;
+    let size = file.metadata().with_context(unreadable)?.len();
+    if let Ok(size) = usize::try_from(size)
+        && size > limits.max_bytes
+    {
+        return Ok(Err(SbomError::TooLarge { size, limit: limits.max_bytes }));
+    }
+    let mut bytes = Vec::new();
+    file.take(limits.max_bytes as u64 + 1).read_to_end(&mut bytes).with_context(unreadable)?;
+    Ok(plimsoll_sbom::parse(&bytes, &limits))
+}
+
+/// Tells that a document is wrong.
+fn refuse(path: &Path, error: &SbomError) -> ExitCode {
+    eprintln!("plimsoll: {}: {error}", path.display());
+    ExitCode::from(1)
+}
+
+/// Writes a finished report. A reader that has seen enough, such as `head`, is no error.
+fn print(report: &str) -> anyhow::Result<()> {
+    match io::stdout().lock().write_all(report.as_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("cannot write to standard output"),
+    }
+}
+
+/// Text from a document, unable to move a terminal's cursor.
+fn printable(text: &str) -> String {
+    text.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect()
+}
+
+#[cfg(test)]
+mod tests;

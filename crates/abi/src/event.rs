@@ -1,0 +1,178 @@
+//! One record of the denial and telemetry rings.
+
+/// Bytes kept of a path, the terminating NUL included.
+pub const PATH_LEN: usize = 512;
+/// Bytes of a task's name, as in the kernel.
+pub const COMM_LEN: usize = 16;
+/// Ancestors recorded, the parent first.
+pub const ANCESTORS: usize = 4;
+
+macro_rules! codes {
+    ($(#[$doc:meta])* $type:ident { $($(#[$vdoc:meta])* $name:ident = $value:literal, $label:literal;)* }) => {
+        $(#[$doc])*
+        #[repr(u32)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum $type { $($(#[$vdoc])* $name = $value,)* }
+
+        impl $type {
+            /// Every value.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The value's name in events, metrics and documents.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => $label,)* }
+            }
+        }
+
+        impl TryFrom<u32> for $type {
+            type Error = UnknownCode;
+
+            fn try_from(code: u32) -> Result<Self, UnknownCode> {
+                match code { $($value => Ok(Self::$name),)* _ => Err(UnknownCode { what: stringify!($type), code }) }
+            }
+        }
+    };
+}
+
+/// A number that no version of this contract gives a meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownCode {
+    /// The type that was decoded.
+    pub what: &'static str,
+    /// The number found.
+    pub code: u32,
+}
+
+impl core::fmt::Display for UnknownCode {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "unknown {} code {}", self.what, self.code)
+    }
+}
+
+impl core::error::Error for UnknownCode {}
+
+codes! {
+    /// The kernel's answer.
+    Verdict {
+        /// The operation went ahead.
+        Allow = 0, "allow";
+        /// It went ahead, and enforcement would have denied it.
+        Audit = 1, "audit";
+        /// It failed with `EPERM`.
+        Deny = 2, "deny";
+    }
+}
+
+codes! {
+    /// Why.
+    Reason {
+        /// The file is on the allowlist.
+        Listed = 0, "listed";
+        /// A file of the image's layers that the allowlist does not have.
+        NotListed = 1, "not-listed";
+        /// A file written since the container started: dropped, or a changed copy of an image file.
+        Written = 2, "written";
+        /// A file outside the workload's root filesystem: a volume, a memfd, /dev/shm, another container.
+        Foreign = 3, "foreign";
+        /// Executable memory without a file.
+        AnonymousExec = 4, "anonymous-exec";
+        /// A file mapping that was, or can be, written before it runs.
+        ModifiedCode = 5, "modified-code";
+        /// The task is labelled with a workload that no longer exists.
+        StaleLabel = 6, "stale-label";
+        /// A kernel structure could not be read.
+        Unreadable = 7, "unreadable";
+        /// The task could not be labelled with its workload, so that its children could leave it.
+        Unlabelled = 8, "unlabelled";
+    }
+}
+
+codes! {
+    /// Where the operation was seen.
+    Hook {
+        /// `bprm_check_security`: every pass over an executable, its interpreters included.
+        Exec = 1, "exec";
+        /// `mmap_file` with `PROT_EXEC`.
+        Map = 2, "map";
+        /// `file_mprotect` towards `PROT_EXEC`.
+        Protect = 3, "protect";
+    }
+}
+
+/// Bits of [`Event::flags`].
+pub mod event_flags {
+    /// The overlay inode has an upper dentry.
+    pub const UPPER: u32 = 1;
+    /// The overlay inode has a lower dentry; with [`UPPER`], the file is a copy-up of an image file.
+    pub const LOWER: u32 = 2;
+    /// `path` is the file's last component only.
+    pub const NAME_ONLY: u32 = 4;
+    /// The file is on an overlay.
+    pub const OVERLAY: u32 = 8;
+}
+
+/// A task above the one that acted.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ancestor {
+    /// Process id in the initial namespace; 0 ends the list.
+    pub tgid: u32,
+    /// Task name, NUL-padded.
+    pub comm: [u8; COMM_LEN],
+}
+
+/// One decision, as the kernel programs report it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Consecutive over all denials and audits of this boot, lost ones included; 0 in telemetry.
+    pub sequence: u64,
+    /// `CLOCK_BOOTTIME`, nanoseconds.
+    pub time_ns: u64,
+    /// The task's cgroup.
+    pub cgroup: u64,
+    /// Real inode number: the lower one where there is one, else the file's own.
+    pub ino: u64,
+    /// Bytes in the file.
+    pub size: u64,
+    /// Filesystem of `ino`, in the kernel's encoding.
+    pub dev: u32,
+    /// A [`Hook`].
+    pub hook: u32,
+    /// A [`Verdict`].
+    pub verdict: u32,
+    /// A [`Reason`].
+    pub reason: u32,
+    /// Workload slot.
+    pub slot: u32,
+    /// Incarnation of the slot.
+    pub incarnation: u32,
+    /// Allowlist in force.
+    pub allowlist: u32,
+    /// Rule of the matching entry; meaningful if `reason` is [`Reason::Listed`].
+    pub rule: u32,
+    /// Thread group id in the initial namespace.
+    pub tgid: u32,
+    /// Thread id in the initial namespace.
+    pub tid: u32,
+    /// User id in the initial namespace.
+    pub uid: u32,
+    /// Memory protection asked for (`PROT_*`); 0 for executions.
+    pub prot: u32,
+    /// Bits of [`event_flags`].
+    pub flags: u32,
+    /// Always zero.
+    pub reserved: u32,
+    /// Name of the acting task, NUL-padded.
+    pub comm: [u8; COMM_LEN],
+    /// Parent, grandparent, and so on.
+    pub ancestors: [Ancestor; ANCESTORS],
+    /// Path seen from the task's root, NUL-terminated; any bytes but NUL.
+    pub path: [u8; PATH_LEN],
+}
+
+const _: () = {
+    assert!(size_of::<Ancestor>() == 20);
+    assert!(size_of::<Event>() == 5 * 8 + 14 * 4 + COMM_LEN + ANCESTORS * 20 + PATH_LEN);
+    assert!(size_of::<Event>().is_multiple_of(8));
+};

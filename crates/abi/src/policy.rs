@@ -1,0 +1,164 @@
+//! What the enforcer writes and the kernel matches against.
+
+/// Workloads a node can hold at once; the size of the slot array.
+pub const MAX_WORKLOADS: u32 = 4096;
+/// Labelled tasks a node can hold at once. A fork beyond it is refused, never unlabelled.
+pub const MAX_TASKS: u32 = 262_144;
+
+/// What an allowlist entry permits.
+pub mod access {
+    /// May be executed (`bprm_check_security`).
+    pub const EXEC: u32 = 1;
+    /// May be mapped executable (`mmap_file`, `file_mprotect`).
+    pub const MAP: u32 = 2;
+}
+
+/// Bits of [`super::WorkloadRecord::state`] above the allowlist id, which is its low 32 bits.
+pub mod state {
+    /// The slot is in use. A label that points at a slot without it is denied.
+    pub const ACTIVE: u64 = 1 << 32;
+    /// Deviations are denied; without it they are audited.
+    pub const ENFORCE: u64 = 1 << 33;
+    /// Anonymous and self-modified memory may be made executable (just-in-time compilers).
+    pub const ALLOW_ANONYMOUS_EXEC: u64 = 1 << 34;
+    /// Allowed executions are reported on the telemetry ring.
+    pub const TELEMETRY: u64 = 1 << 35;
+
+    /// The allowlist in force.
+    #[expect(clippy::cast_possible_truncation, reason = "the low half is what is asked for")]
+    pub const fn allowlist(state: u64) -> u32 {
+        state as u32
+    }
+}
+
+/// One allowed file of one allowlist: the real lower inode, as the kernel names it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AllowKey {
+    /// Allowlist id; a new policy generation writes under a new one.
+    pub allowlist: u32,
+    /// `super_block.s_dev` of the lower filesystem, in the kernel's encoding (`major << 20 | minor`).
+    pub dev: u32,
+    /// `inode.i_ino` on that filesystem.
+    pub ino: u64,
+}
+
+/// What [`AllowKey`] permits.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AllowValue {
+    /// Bits of [`access`].
+    pub access: u32,
+    /// Index of the rule that put the entry there, for events; user space alone interprets it.
+    pub rule: u32,
+}
+
+/// Which workload a task or a cgroup belongs to.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Label {
+    /// Slot in the workload array.
+    pub slot: u32,
+    /// Must equal the slot's incarnation, so that a label never speaks for a later tenant of its slot.
+    pub incarnation: u32,
+}
+
+/// One workload. Only `state` changes while the slot is active, by one aligned 64-bit store.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkloadRecord {
+    /// Allowlist id and bits of [`state`].
+    pub state: u64,
+    /// `s_dev` of the overlay that is the workload's root; files on any other filesystem are foreign.
+    pub root_dev: u32,
+    /// Inode number of the mount namespace of the container runtime: tasks still in it run the runtime, not the workload.
+    pub runtime_mnt_ns: u32,
+    /// Counts the tenants of this slot.
+    pub incarnation: u32,
+    /// Always zero.
+    pub reserved: u32,
+}
+
+/// Offsets of kernel structure fields in bytes, read from BTF by the agent and frozen in `.rodata`.
+///
+/// Every member is a `u64` so that each is one aligned load and no padding exists.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Offsets {
+    pub bprm_file: u64,
+    pub file_inode: u64,
+    pub file_path: u64,
+    pub path_dentry: u64,
+    pub inode_sb: u64,
+    pub inode_ino: u64,
+    pub inode_size: u64,
+    pub sb_magic: u64,
+    pub sb_dev: u64,
+    pub dentry_inode: u64,
+    pub dentry_name: u64,
+    /// From the overlay's `vfs_inode` to `__upperdentry`.
+    pub ovl_upper: u64,
+    /// From the overlay's `vfs_inode` to `oe` (a pointer) or to `lowerpath` (inline).
+    pub ovl_lower: u64,
+    /// 1 if `ovl_lower` names a pointer to `struct ovl_entry`, 0 if an inline `struct ovl_path`.
+    pub ovl_lower_is_pointer: u64,
+    /// From `struct ovl_entry` to the dentry of its first lower path, or from `lowerpath` to its dentry.
+    pub ovl_lower_dentry: u64,
+    /// From `struct ovl_entry` to `__numlower`; unused where the lower path is inline.
+    pub ovl_numlower: u64,
+    pub vma_file: u64,
+    pub vma_flags: u64,
+    pub vma_anon: u64,
+    pub task_nsproxy: u64,
+    pub task_tgid: u64,
+    pub task_comm: u64,
+    pub task_parent: u64,
+    pub nsproxy_mnt: u64,
+    /// From `struct mnt_namespace` to `ns.inum`.
+    pub mnt_ns_inum: u64,
+    pub cgroup_kn: u64,
+    pub cgroup_parent: u64,
+    pub kn_id: u64,
+}
+
+impl Offsets {
+    /// No offset known yet; what the programs hold until they are loaded.
+    pub const ZERO: Self = Self {
+        bprm_file: 0,
+        file_inode: 0,
+        file_path: 0,
+        path_dentry: 0,
+        inode_sb: 0,
+        inode_ino: 0,
+        inode_size: 0,
+        sb_magic: 0,
+        sb_dev: 0,
+        dentry_inode: 0,
+        dentry_name: 0,
+        ovl_upper: 0,
+        ovl_lower: 0,
+        ovl_lower_is_pointer: 0,
+        ovl_lower_dentry: 0,
+        ovl_numlower: 0,
+        vma_file: 0,
+        vma_flags: 0,
+        vma_anon: 0,
+        task_nsproxy: 0,
+        task_tgid: 0,
+        task_comm: 0,
+        task_parent: 0,
+        nsproxy_mnt: 0,
+        mnt_ns_inum: 0,
+        cgroup_kn: 0,
+        cgroup_parent: 0,
+        kn_id: 0,
+    };
+}
+
+const _: () = {
+    assert!(size_of::<AllowKey>() == 16);
+    assert!(size_of::<AllowValue>() == 8);
+    assert!(size_of::<Label>() == 8);
+    assert!(size_of::<WorkloadRecord>() == 24);
+    assert!(size_of::<Offsets>() == 28 * 8);
+};

@@ -1,0 +1,21 @@
+//! The names of the language: which mapping holds which fields.
+
+/// What a mapping may hold.
+#[derive(Debug)]
+pub(super) struct Shape {
+    /// Its name in messages.
+    pub(super) name: &'static str,
+    /// Its fields, in the order of the reference.
+    pub(super) fields: &'static [&'static str],
+}
+
+pub(super) static DOCUMENT: Shape = Shape { name: "the document", fields: &["apiVersion", "kind", "metadata", "spec"] };
+pub(super) static METADATA: Shape = Shape { name: "`metadata`", fields: &["name"] };
+pub(super) static SPEC: Shape =
+    Shape { name: "`spec`", fields: &["selector", "mode", "evidence", "anonymousExec", "allow"] };
+pub(super) static SELECTOR: Shape = Shape { name: "`spec.selector`", fields: &["image", "labels", "namespace"] };
+pub(super) static IMAGE: Shape = Shape { name: "`spec.selector.image`", fields: &["digest", "reference"] };
+pub(super) static ADDITION: Shape = Shape { name: "an entry of `spec.allow`", fields: &["path", "sha256", "reason"] };
+
+/// Every mapping, the outer ones first.
+pub(super) static ALL: [&Shape; 6] = [&DOCUMENT, &METADATA, &SPEC, &SELECTOR, &IMAGE, &ADDITION];

@@ -1,0 +1,27 @@
+//! The policy language: from a YAML document to the allowlist that the kernel enforces.
+//!
+//! ```text
+//! bytes ── parse ──> Policy ── compile(+ Inventory) ──> CompiledPolicy ── evaluate(+ Access) ──> Verdict, Reason
+//!                      └── select(+ WorkloadFacts)
+//! ```
+//! Nothing here reads a file or asks a kernel; every input is bounded before it is looked at. [`evaluate`] is the
+//! reference for the kernel's own decision: both must give the same answer for every access.
+#![forbid(unsafe_code)]
+
+mod compile;
+mod diagnostic;
+mod document;
+mod evaluate;
+mod policy;
+mod reference;
+mod selection;
+
+pub use compile::{
+    CompileError, CompiledPolicy, Entry, Evidence, MAX_ENTRIES, Refused, Rule, Warning, WhyRefused, compile,
+};
+pub use diagnostic::{Diagnostic, Diagnostics, Place};
+pub use document::{Limits, parse, parse_all};
+pub use evaluate::{Access, FileObject, evaluate};
+pub use policy::{Addition, AnonymousExec, LabelSelector, Mode, PathPattern, Policy, Selector};
+pub use reference::ReferencePattern;
+pub use selection::{WorkloadFacts, duplicate_names, select};

@@ -1,0 +1,122 @@
+//! What a policy document says, once it is known to be right.
+
+use std::{collections::BTreeMap, fmt};
+
+use plimsoll_sbom::{EvidenceClass, Sha256};
+use serde::{Serialize, Serializer};
+
+use crate::{diagnostic::Place, reference::ReferencePattern};
+
+/// One enforcement policy. Only [`crate::parse`] makes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Policy {
+    /// Its name, unique on a node.
+    pub name: String,
+    /// Where its name stands.
+    pub place: Place,
+    /// Digest of the document's text; changes with every edit.
+    pub generation: Sha256,
+    /// The workloads it is for.
+    pub selector: Selector,
+    /// What happens to a deviation.
+    pub mode: Mode,
+    /// The weakest evidence that puts a file on the allowlist.
+    pub evidence: EvidenceClass,
+    /// Whether memory without a file may become code.
+    pub anonymous_exec: AnonymousExec,
+    /// Files allowed whatever their evidence.
+    pub allow: Vec<Addition>,
+}
+
+/// The workloads a policy is for: every part that is given must match, and at least one is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Selector {
+    /// The image's manifest digest.
+    pub image_digest: Option<Sha256>,
+    /// Pattern of the image's reference.
+    pub image_reference: Option<ReferencePattern>,
+    /// Labels that the workload must have.
+    pub labels: LabelSelector,
+    /// Its namespace.
+    pub namespace: Option<String>,
+}
+
+/// Labels and their exact values.
+pub type LabelSelector = BTreeMap<String, String>;
+
+/// What happens to a deviation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub enum Mode {
+    /// It is reported and goes ahead.
+    Monitor,
+    /// It is reported and fails with `EPERM`.
+    Enforce,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Monitor => "Monitor",
+            Self::Enforce => "Enforce",
+        })
+    }
+}
+
+/// Whether memory without a file, or a file's memory once it was written, may become code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub enum AnonymousExec {
+    /// It may not.
+    Deny,
+    /// It may: just-in-time compilers need it.
+    Allow,
+}
+
+/// Files allowed by the policy itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Addition {
+    /// Which paths of the image.
+    pub path: PathPattern,
+    /// The only content allowed there; without it, whatever the image's layers hold.
+    pub sha256: Option<Sha256>,
+    /// Why, for whoever reads an event or the policy.
+    pub reason: String,
+    /// Where it stands in the document.
+    pub place: Place,
+}
+
+/// One path, or everything below a directory. Shown as it is written: `/usr/bin/x`, `/opt/app/**`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum PathPattern {
+    /// This file.
+    Exact(String),
+    /// Every file below this directory, which is written without a trailing slash.
+    Below(String),
+}
+
+impl PathPattern {
+    /// Whether `path`, absolute and without symlinks, is meant.
+    pub fn matches(&self, path: &str) -> bool {
+        match self {
+            Self::Exact(exact) => exact == path,
+            Self::Below(directory) => path.strip_prefix(directory.as_str()).is_some_and(|rest| rest.starts_with('/')),
+        }
+    }
+}
+
+impl fmt::Display for PathPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(path) => f.write_str(path),
+            Self::Below(directory) => write!(f, "{directory}/**"),
+        }
+    }
+}
+
+impl Serialize for PathPattern {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}

@@ -1,0 +1,134 @@
+//! Which of several matching policies is for a workload.
+#![cfg(test)]
+
+use plimsoll_policy::{Limits, Policy, WorkloadFacts, duplicate_names, parse, parse_all, select};
+
+const DIGEST: &str = "sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a";
+
+fn policy(name: &str, selector: &str, mode: &str) -> Policy {
+    let text = format!(
+        "apiVersion: plimsoll.dev/v1alpha1\nkind: EnforcementPolicy\nmetadata: {{name: {name}}}\n\
+         spec:\n  selector: {selector}\n  mode: {mode}\n"
+    );
+    parse(name, text.as_bytes(), &Limits::default()).unwrap()
+}
+
+fn cart() -> WorkloadFacts {
+    WorkloadFacts {
+        image_digest: Some(DIGEST.to_owned()),
+        image_reference: Some("registry.example/shop/cart:3".to_owned()),
+        labels: [("app", "cart"), ("tier", "web")].map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+        namespace: Some("shop".to_owned()),
+    }
+}
+
+/// Every policy goes before all that follow it, in whatever order they are given.
+#[track_caller]
+fn check_order(ranked: &[(&str, &str)]) {
+    let policies: Vec<_> = ranked
+        .iter()
+        .enumerate()
+        .map(|(rank, (selector, mode))| policy(&format!("p{rank:02}"), selector, mode))
+        .collect();
+    for (rank, first) in policies.iter().enumerate() {
+        let mut candidates = policies[rank..].to_vec();
+        assert_eq!(select(&candidates, &cart()), Some(first));
+        candidates.reverse();
+        assert_eq!(select(&candidates, &cart()), Some(first));
+    }
+}
+
+#[test]
+fn the_more_specific_selector_goes_first() {
+    let digest_alone = format!("{{image: {{digest: \"{DIGEST}\"}}}}");
+    let digest_and_namespace = format!("{{image: {{digest: \"{DIGEST}\"}}, namespace: shop}}");
+    check_order(&[
+        (&digest_and_namespace, "Monitor"),
+        (&digest_alone, "Monitor"),
+        ("{image: {reference: \"registry.example/shop/cart:3\"}}", "Monitor"),
+        ("{image: {reference: \"registry.example/shop/cart:3*\"}}", "Monitor"),
+        ("{image: {reference: \"registry.example/shop/cart:*\"}}", "Monitor"),
+        ("{image: {reference: \"registry.example/*\"}, labels: {app: cart}, namespace: shop}", "Monitor"),
+        ("{image: {reference: \"registry.example/*\"}}", "Monitor"),
+        ("{labels: {app: cart, tier: web}}", "Monitor"),
+        ("{labels: {app: cart}, namespace: shop}", "Monitor"),
+        ("{labels: {app: cart}}", "Monitor"),
+        ("{image: {reference: \"*\"}, namespace: shop}", "Monitor"),
+        ("{image: {reference: \"*\"}}", "Enforce"),
+    ]);
+}
+
+/// The policy that watches everything must not take a workload from the one that enforces.
+#[test]
+fn a_pattern_for_everything_is_not_specific() {
+    let observe = policy("observe", "{image: {reference: \"**\"}}", "Monitor");
+    let baseline = policy("baseline", "{namespace: shop}", "Enforce");
+    assert_eq!(select(&[observe, baseline.clone()], &cart()), Some(&baseline));
+}
+
+#[test]
+fn specificity_goes_before_the_mode_and_the_mode_before_the_name() {
+    check_order(&[
+        ("{labels: {app: cart}}", "Monitor"),
+        ("{namespace: shop}", "Enforce"),
+        ("{namespace: shop}", "Monitor"),
+    ]);
+    let (a, b) = (policy("a", "{namespace: shop}", "Monitor"), policy("b", "{namespace: shop}", "Enforce"));
+    assert_eq!(select(&[a.clone(), b.clone()], &cart()), Some(&b));
+    let c = policy("c", "{namespace: shop}", "Enforce");
+    assert_eq!(select(&[c, b.clone(), a], &cart()), Some(&b));
+}
+
+#[test]
+fn every_part_of_a_selector_must_match() {
+    let facts = cart();
+    let matches = |selector: &str, facts: &WorkloadFacts| policy("p", selector, "Enforce").matches(facts);
+    assert!(matches("{labels: {app: cart}, namespace: shop}", &facts));
+    assert!(!matches("{labels: {app: cart}, namespace: other}", &facts));
+    assert!(!matches("{labels: {app: cart, tier: db}}", &facts));
+    assert!(!matches("{labels: {absent: \"\"}}", &facts));
+    let other = DIGEST.replace("0a", "0b");
+    assert!(!matches(&format!("{{image: {{digest: \"{other}\", reference: \"*\"}}}}"), &facts));
+}
+
+#[test]
+fn what_is_not_known_matches_nothing() {
+    let nothing = WorkloadFacts::default();
+    let digest = format!("{{image: {{digest: \"{DIGEST}\"}}}}");
+    for selector in [digest.as_str(), "{image: {reference: \"*\"}}", "{labels: {app: cart}}", "{namespace: shop}"] {
+        assert!(!policy("p", selector, "Enforce").matches(&nothing), "{selector}");
+    }
+    let garbled = WorkloadFacts { image_digest: Some("sha256:0a".to_owned()), ..cart() };
+    assert!(!policy("p", &digest, "Enforce").matches(&garbled));
+    assert_eq!(select(&[], &cart()), None);
+}
+
+#[test]
+fn two_policies_of_one_name_are_told_with_both_places() {
+    let policies = [
+        policy("shop", "{namespace: shop}", "Enforce"),
+        policy("cart", "{namespace: shop}", "Enforce"),
+        policy("shop", "{namespace: cart}", "Monitor"),
+    ];
+    let problems = duplicate_names(&policies);
+    assert_eq!(problems.len(), 1);
+    assert_eq!(problems[0].to_string().lines().next().unwrap(), "shop:3:18: error: a second policy named `shop`");
+    assert_eq!(problems[0].help.as_deref(), Some("the first is at shop:3:18; rename or remove one of them"));
+}
+
+#[test]
+fn documents_of_one_file_have_generations_of_their_own() {
+    let one = "apiVersion: plimsoll.dev/v1alpha1\nkind: EnforcementPolicy\nmetadata: {name: one}\n\
+               spec: {selector: {namespace: shop}, mode: Enforce}\n";
+    let two = one.replace("one", "two");
+    let generations = |text: &str| -> Vec<_> {
+        let policies = parse_all("both.yaml", text.as_bytes(), &Limits::default()).unwrap();
+        policies.iter().map(|policy| (policy.name.clone(), policy.generation)).collect()
+    };
+    let both = generations(&format!("{one}---\n{two}"));
+    assert_eq!(both[0], ("one".to_owned(), plimsoll_sbom::Sha256::of(one.as_bytes())));
+    assert_eq!(both[1].0, "two");
+    let edited = generations(&format!("{one}# a note\n---\n{two}---\n"));
+    assert_ne!(edited[0].1, both[0].1);
+    assert_eq!(edited[1].1, both[1].1);
+}

@@ -1,0 +1,25 @@
+//! How much of an untrusted document is read before it is refused.
+
+/// Bounds on one document or one package database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of the document. Checked before anything is parsed.
+    pub max_bytes: usize,
+    /// Nesting of JSON arrays and objects. Values above [`Limits::DEEPEST`] count as that.
+    pub max_depth: usize,
+    /// File entries.
+    pub max_files: usize,
+    /// Package entries.
+    pub max_packages: usize,
+}
+
+impl Limits {
+    /// `serde_json` refuses to recurse deeper than 128; staying below keeps the refusal, and its wording, ours.
+    pub const DEEPEST: usize = 120;
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_bytes: 64 << 20, max_depth: 64, max_files: 1_000_000, max_packages: 200_000 }
+    }
+}

@@ -1,0 +1,190 @@
+//! Each format as it occurs, and each way in which a document can be wrong.
+#![cfg(test)]
+#![expect(clippy::needless_raw_string_hashes, reason = "expect-test writes snapshots so")]
+
+use std::{fmt::Write as _, path::Path};
+
+use expect_test::{Expect, expect};
+use plimsoll_sbom::{Limits, Sbom, SbomError, Sha256, parse};
+
+fn fixture(name: &str) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn summary(sbom: &Sbom) -> String {
+    let mut text = format!("{} {} name={:?} by={:?}\n", sbom.format, sbom.spec_version, sbom.name, sbom.generator);
+    for package in &sbom.packages {
+        writeln!(text, "package {} {:?} {:?}", package.name, package.version, package.purl).unwrap();
+    }
+    for file in &sbom.files {
+        let digests = &file.digests;
+        let known = [digests.sha256.is_some(), digests.sha1.is_some(), digests.md5.is_some()];
+        let known: Vec<_> =
+            ["sha256", "sha1", "md5"].into_iter().zip(known).filter_map(|(n, k)| k.then_some(n)).collect();
+        writeln!(text, "file {} {known:?} in {:?}", file.path, file.package).unwrap();
+    }
+    if sbom.rejected.count > 0 {
+        writeln!(text, "rejected {} {:?}", sbom.rejected.count, sbom.rejected.examples).unwrap();
+    }
+    text
+}
+
+fn check(name: &str, expected: &Expect) {
+    let bytes = fixture(&format!("valid/{name}"));
+    let sbom = parse(&bytes, &Limits::default()).unwrap_or_else(|error| panic!("{name}: {error}"));
+    assert_eq!(sbom.digest, Sha256::of(&bytes));
+    expected.assert_eq(&summary(&sbom));
+}
+
+fn refused(name: &str) -> String {
+    parse(&fixture(&format!("invalid/{name}")), &Limits::default()).expect_err(name).to_string()
+}
+
+#[test]
+fn spdx_ties_files_to_packages_in_three_ways_and_survives_cycles() {
+    check(
+        "spdx-2.3.json",
+        &expect![[r#"
+        SPDX 2.3 name="registry.example/app:1" by=Some("scanner-1.0, buildkit-0.1")
+        package coreutils Some("9.1-1") Some("pkg:deb/debian/coreutils@9.1-1?arch=amd64")
+        package dash None None
+        package tar Some("1.34") None
+        file usr/bin/ls ["sha256", "sha1"] in Some(0)
+        file usr/bin/dash ["md5"] in Some(1)
+        file usr/bin/tar [] in Some(2)
+        file usr/bin/ls ["sha256"] in None
+        rejected 1 ["/../../etc/shadow"]
+    "#]],
+    );
+}
+
+#[test]
+fn spdx_of_early_generators_has_no_checksums() {
+    check(
+        "spdx-2.2-without-checksums.json",
+        &expect![[r#"
+        SPDX 2.2 name="old" by=None
+        package bash Some("5.0") None
+        file bin/bash [] in Some(0)
+    "#]],
+    );
+}
+
+#[test]
+fn cyclonedx_1_2() {
+    check(
+        "cyclonedx-1.2.json",
+        &expect![[r#"
+        CycloneDX 1.2 name="" by=Some("old-tool 0.1")
+        package zlib Some("1.2.13") Some("pkg:deb/debian/zlib1g@1.2.13?arch=amd64")
+        file usr/bin/cksum ["sha256"] in None
+    "#]],
+    );
+}
+
+#[test]
+fn cyclonedx_1_7_nests_components() {
+    check(
+        "cyclonedx-1.7.json",
+        &expect![[r#"
+        CycloneDX 1.7 name="app" by=Some("new-tool 2, helper")
+        package busybox Some("1.36.1-r2") Some("pkg:apk/alpine/busybox@1.36.1-r2?arch=x86_64")
+        package nested None None
+        file bin/busybox ["sha256"] in Some(0)
+        file bin/inner [] in Some(0)
+        file lib/nested.so [] in Some(1)
+        file usr/bin/less ["sha1", "md5"] in None
+        file bin/less ["sha1", "md5"] in None
+        rejected 1 ["/a/../../b"]
+    "#]],
+    );
+}
+
+#[test]
+fn syft_lists_what_it_saw_and_not_what_the_database_claims() {
+    check(
+        "syft.json",
+        &expect![[r#"
+        Syft 16.1.10 name="app" by=Some("syft 1.51.0")
+        package bash Some("5.2") Some("pkg:deb/debian/bash@5.2?arch=amd64")
+        package python Some("3.11") Some("")
+        file usr/bin/bash ["sha256", "sha1"] in Some(0)
+        file usr/bin/python3.11 [] in None
+    "#]],
+    );
+}
+
+#[test]
+fn a_byte_order_mark_is_no_obstacle() {
+    let plain = fixture("valid/syft.json");
+    let marked = [b"\xef\xbb\xbf".as_slice(), &plain].concat();
+    let (plain, marked) = (parse(&plain, &Limits::default()).unwrap(), parse(&marked, &Limits::default()).unwrap());
+    assert_eq!(summary(&plain), summary(&marked));
+    assert_ne!(plain.digest, marked.digest);
+}
+
+#[test]
+fn every_invalid_document_is_refused_with_its_place() {
+    let names = [
+        "truncated.json",
+        "empty.json",
+        "non-utf8.json",
+        "wrong-type.json",
+        "bad-digest.json",
+        "field-twice.json",
+        "trailing.json",
+        "list.json",
+        "two-formats.json",
+        "future-cyclonedx.json",
+        "old-spdx.json",
+        "spdx-3.json",
+        "dsse.json",
+        "statement.json",
+        "cyclonedx.xml",
+    ];
+    let messages: Vec<String> = names.iter().map(|name| format!("{name}: {}\n", refused(name))).collect();
+    expect![[r#"
+        truncated.json: line 11, column 41, at `packages`: the document ends too early; it may have been cut off
+        empty.json: line 1, column 0: the document ends too early; it may have been cut off
+        non-utf8.json: document is not UTF-8: byte 99 (line 2) starts no character
+        wrong-type.json: line 4, column 39, at `files[1].fileName`: invalid type: integer `7`, expected a string
+        bad-digest.json: `components[0].components[0].hashes`: `c0ffee` is not a sha256 digest
+        field-twice.json: line 1, column 79: duplicate field `components`
+        trailing.json: line 1, column 48: trailing characters
+        list.json: neither SPDX 2.2/2.3, CycloneDX nor Syft JSON: looks like a list; an SBOM is a JSON object
+        two-formats.json: neither SPDX 2.2/2.3, CycloneDX nor Syft JSON: looks like two formats at once
+        future-cyclonedx.json: CycloneDX version `2.0` is not supported; supported: 1.2 to 1.7
+        old-spdx.json: SPDX version `SPDX-2.1` is not supported; supported: SPDX-2.2, SPDX-2.3
+        spdx-3.json: neither SPDX 2.2/2.3, CycloneDX nor Syft JSON: looks like JSON-LD, perhaps SPDX 3; ask the generator for SPDX 2.3
+        dsse.json: neither SPDX 2.2/2.3, CycloneDX nor Syft JSON: looks like a signed envelope; verify it and pass the SBOM inside
+        statement.json: neither SPDX 2.2/2.3, CycloneDX nor Syft JSON: looks like an in-toto statement; pass its `predicate`
+        cyclonedx.xml: neither SPDX 2.2/2.3, CycloneDX nor Syft JSON: looks like XML; ask the generator for JSON
+    "#]].assert_eq(&messages.concat());
+    let fixtures = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/invalid")).unwrap();
+    assert_eq!(fixtures.count(), names.len(), "a fixture is not in this test");
+}
+
+#[test]
+fn a_document_cut_anywhere_is_refused() {
+    for name in ["spdx-2.3.json", "cyclonedx-1.7.json", "syft.json"] {
+        let whole = fixture(&format!("valid/{name}"));
+        let end = whole.trim_ascii_end().len();
+        for length in 0..end {
+            let error = parse(&whole[..length], &Limits::default()).expect_err("a cut document was taken in");
+            assert!(matches!(error, SbomError::Truncated { .. }), "{name} cut at {length}: {error}");
+        }
+    }
+}
+
+#[test]
+fn limits_count_packages_and_files() {
+    let spdx = fixture("valid/spdx-2.3.json");
+    let message = |limits| parse(&spdx, &limits).unwrap_err().to_string();
+    assert_eq!(message(Limits { max_packages: 2, ..Limits::default() }), "more than 2 packages");
+    assert_eq!(message(Limits { max_files: 4, ..Limits::default() }), "more than 4 files");
+    assert_eq!(
+        message(Limits { max_bytes: 100, ..Limits::default() }),
+        format!("document of {} bytes is larger than the limit of 100", spdx.len())
+    );
+}
