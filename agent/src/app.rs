@@ -56,7 +56,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     tracing::info!("a canary was denied by the kernel");
     let registry = Arc::new(Registry::new(places(&config), enforcer, policies)?);
     resume(&registry)?;
-    let denials = AsyncFd::new(Watched(denials)).context("cannot watch the ring of denials")?;
+    // SAFETY: the ring owns its descriptor and keeps it open as long as it lives; nothing takes it out.
+    let denials = unsafe { AsyncFd::register(Watched(denials)) }.context("cannot watch the ring of denials")?;
     let mut reader = Reader { registry: Arc::clone(&registry), export, metrics: metrics.clone(), denials, telemetry: maps.telemetry };
     waiting.into_iter().for_each(|event| reader.take(event));
     let server = Server::bind(&config.socket)

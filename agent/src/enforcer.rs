@@ -8,8 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use plimsoll_abi::{AllowKey, AllowValue, Label, MAX_WORKLOADS, Reason, WorkloadRecord, map_names, state};
-use plimsoll_policy::{AnonymousExec, CompiledPolicy, Mode};
+use plimsoll_abi::{AllowKey, Label, MAX_WORKLOADS, WorkloadRecord, map_names, state};
+use plimsoll_policy::CompiledPolicy;
 
 use crate::sensor::maps::{AllowMap, CgroupMap, MapError, WorkloadSlots};
 
@@ -224,8 +224,8 @@ impl Enforcer {
     fn write(&mut self, id: u32, policy: &CompiledPolicy) -> Result<Vec<AllowKey>, EnforceError> {
         let mut written = Vec::with_capacity(policy.entries.len());
         for entry in &policy.entries {
-            let key = AllowKey { allowlist: id, dev: entry.inode.dev, ino: entry.inode.ino };
-            if let Err(error) = self.allow.insert(key, AllowValue { access: entry.access, rule: entry.rule }) {
+            let (key, value) = entry.kernel(id);
+            if let Err(error) = self.allow.insert(key, value) {
                 for key in written {
                     self.allow.remove(key)?;
                 }
@@ -276,29 +276,7 @@ impl Enforcer {
     }
 }
 
+/// Every workload reports its allowed executions; they have a ring of their own.
 fn state_word(list: u32, policy: &CompiledPolicy) -> u64 {
-    let mode = match policy.mode {
-        Mode::Enforce => state::ENFORCE,
-        Mode::Monitor => 0,
-    };
-    let anonymous = match policy.anonymous_exec {
-        AnonymousExec::Allow => state::ALLOW_ANONYMOUS_EXEC,
-        AnonymousExec::Deny => 0,
-    };
-    u64::from(list) | state::ACTIVE | state::TELEMETRY | mode | anonymous
-}
-
-/// Explains a reason to a person.
-pub fn reason_text(reason: Reason) -> &'static str {
-    match reason {
-        Reason::Listed => "the file is on the allowlist",
-        Reason::NotListed => "the image has this file, but no evidence that the policy accepts stands behind it",
-        Reason::Written => "the file was written or changed after the container started",
-        Reason::Foreign => "the file is not on the container's root filesystem",
-        Reason::AnonymousExec => "memory without a file was to become code",
-        Reason::ModifiedCode => "a file's memory that was or could be written was to become code",
-        Reason::StaleLabel => "the task belongs to a container that has ended",
-        Reason::Unreadable => "the kernel could not read the file's identity",
-        Reason::Unlabelled => "the task could not be tied to its container",
-    }
+    policy.state(list) | state::TELEMETRY
 }

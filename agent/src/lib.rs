@@ -12,6 +12,7 @@ pub mod app;
 pub mod config;
 pub mod enforcer;
 pub mod event;
+pub mod explain;
 pub mod export;
 pub mod metrics;
 pub mod policies;

@@ -7,7 +7,6 @@ pub mod v1 {
         clippy::pedantic,
         clippy::allow_attributes,
         clippy::allow_attributes_without_reason,
-        missing_debug_implementations,
         unused_qualifications,
         reason = "generated"
     )]

@@ -136,10 +136,15 @@ pub enum Warning {
 }
 
 impl CompiledPolicy {
+    /// The allowlist's entry for `inode`.
+    pub fn entry(&self, inode: InodeKey) -> Option<&Entry> {
+        let index = self.entries.binary_search_by_key(&inode, |entry| entry.inode).ok()?;
+        self.entries.get(index)
+    }
+
     /// Whether `inode` is on the allowlist with every bit of `needed`.
     pub fn permits(&self, inode: InodeKey, needed: u32) -> bool {
-        let found = self.entries.binary_search_by_key(&inode, |entry| entry.inode);
-        found.ok().and_then(|index| self.entries.get(index)).is_some_and(|entry| entry.access & needed == needed)
+        self.entry(inode).is_some_and(|entry| entry.access & needed == needed)
     }
 
     /// The `state` of a workload under this policy, once its entries stand in the kernel as `allowlist`.

@@ -1,0 +1,70 @@
+//! What became of the events: exact, cheap to count, readable at any time.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Counters since the agent started.
+        #[derive(Debug, Default)]
+        pub struct Counters { $(pub(super) $name: Counter,)* }
+
+        /// The counters at one moment.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Snapshot { $($(#[$doc])* pub $name: u64,)* }
+
+        impl Counters {
+            /// Reads every counter.
+            pub fn snapshot(&self) -> Snapshot {
+                Snapshot { $($name: self.$name.get(),)* }
+            }
+        }
+
+        impl Snapshot {
+            /// Every counter with its name.
+            pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name),)*].into_iter()
+            }
+        }
+    };
+}
+
+counters! {
+    /// Events refused because the queue to the spool was full.
+    queue_full,
+    /// Events refused because they were larger than an event may be.
+    oversized,
+    /// Events refused because the spool had reached its bound.
+    spool_full,
+    /// Events refused because the spool could not be written.
+    spool_error,
+    /// Stretches of the spool, of one or more events each, that could not be read back.
+    spool_corrupt,
+    /// Events written to the spool.
+    spooled,
+    /// Events sent, repetitions included.
+    sent,
+    /// Events that the collector has stored.
+    acknowledged,
+    /// Streams to the collector that ended, or that could not be opened.
+    reconnects,
+    /// 1 while a stream to the collector is open.
+    connected,
+}
+
+/// One counter.
+#[derive(Debug, Default)]
+pub(super) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(super) fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(super) fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    pub(super) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}

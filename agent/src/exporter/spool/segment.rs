@@ -1,0 +1,126 @@
+//! One file of the spool: a header that names the numbering, then events.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use plimsoll_proto::{limits, v1};
+use prost::Message as _;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    frame::{self, Frame},
+    numbering::{HEADER_BYTES, Numbering, framed},
+};
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    numbering: Numbering,
+    /// Number of the first record.
+    first: u64,
+}
+
+/// How a segment ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// After a whole record.
+    Clean,
+    /// In the middle of the record that was being written when the agent was stopped.
+    Torn,
+    /// In bytes that are not what was written; what follows them cannot be found.
+    Corrupt,
+}
+
+/// A segment and the part of it that may be read.
+#[derive(Clone, Debug)]
+pub(super) struct Segment {
+    pub(super) number: u64,
+    pub(super) path: PathBuf,
+    pub(super) numbering: Arc<Numbering>,
+    /// Offset of the first record.
+    pub(super) start: u64,
+    /// Bytes up to the end of the last published record.
+    pub(super) length: u64,
+}
+
+/// What was found in a file.
+pub(super) struct Recovered {
+    /// `None` if the header was unusable.
+    pub(super) segment: Option<Segment>,
+    /// Number of the last record, or the one before the first if there is none.
+    pub(super) last: u64,
+    pub(super) ending: Ending,
+}
+
+pub(super) fn path(directory: &Path, number: u64) -> PathBuf {
+    directory.join(format!("{number:016x}.seg"))
+}
+
+/// The segment's number if the file is one.
+pub(super) fn number(path: &Path) -> Option<u64> {
+    let stem = path.file_name()?.to_str()?.strip_suffix(".seg")?;
+    (stem.len() == 16).then(|| u64::from_str_radix(stem, 16).ok())?
+}
+
+/// Makes a new file whose header is on disk.
+pub(super) fn create(directory: &Path, number: u64, numbering: &Arc<Numbering>, first: u64) -> io::Result<(File, Segment)> {
+    let path = path(directory, number);
+    let header = framed(&Header { numbering: Numbering::clone(numbering), first })?;
+    let written = File::options().append(true).create_new(true).open(&path).and_then(|mut file| {
+        file.write_all(&header)?;
+        file.sync_data()?;
+        File::open(directory)?.sync_all()?;
+        Ok(file)
+    });
+    let file = written.inspect_err(|_| {
+        // On a full disk the file exists without its header; it must not stand in the way of the next try.
+        if let Err(error) = fs::remove_file(&path) {
+            tracing::debug!(path = %path.display(), %error, "an unfinished segment stays");
+        }
+    })?;
+    let start = header.len() as u64;
+    Ok((file, Segment { number, path, numbering: Arc::clone(numbering), start, length: start }))
+}
+
+/// Reads a file from end to end and cuts what cannot be read, so that it is found, and counted, only once.
+pub(super) fn recover(path: &Path, number: u64) -> io::Result<Recovered> {
+    let bytes = fs::read(path)?;
+    let found = scan(&bytes, path, number);
+    match (&found.segment, found.ending) {
+        (None, _) => fs::remove_file(path)?,
+        (Some(_), Ending::Clean) => {}
+        (Some(segment), Ending::Torn | Ending::Corrupt) => {
+            let file = OpenOptions::new().write(true).open(path)?;
+            file.set_len(segment.length)?;
+            file.sync_data()?;
+        }
+    }
+    Ok(found)
+}
+
+fn scan(bytes: &[u8], path: &Path, number: u64) -> Recovered {
+    let (header, start) = match frame::read(bytes, HEADER_BYTES) {
+        Frame::Whole { payload, length } => (serde_json::from_slice::<Header>(payload).ok(), length),
+        Frame::End | Frame::Torn => return Recovered { segment: None, last: 0, ending: Ending::Torn },
+        Frame::Corrupt => return Recovered { segment: None, last: 0, ending: Ending::Corrupt },
+    };
+    let Some(header) = header else { return Recovered { segment: None, last: 0, ending: Ending::Corrupt } };
+    let (mut at, mut last) = (start, header.first.saturating_sub(1));
+    let ending = loop {
+        match frame::read(bytes.get(at..).unwrap_or_default(), limits::EVENT_BYTES) {
+            Frame::Whole { payload, length } => match v1::Event::decode(payload) {
+                Ok(event) => (at, last) = (at + length, event.sequence),
+                Err(_) => break Ending::Corrupt,
+            },
+            Frame::End => break Ending::Clean,
+            Frame::Torn => break Ending::Torn,
+            Frame::Corrupt => break Ending::Corrupt,
+        }
+    };
+    let numbering = Arc::new(header.numbering);
+    let segment = Segment { number, path: path.to_owned(), numbering, start: start as u64, length: at as u64 };
+    Recovered { segment: Some(segment), last, ending }
+}
