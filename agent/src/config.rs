@@ -123,6 +123,16 @@ mod tests {
     }
 
     #[test]
+    fn the_shipped_configuration_states_the_defaults() {
+        let shipped = parse(include_str!("../../deploy/agent.yaml")).unwrap();
+        let Config { policies, sboms, state, socket, pins, host, cgroups, admin, .. } = Config::default();
+        assert_eq!((shipped.policies, shipped.sboms, shipped.state), (policies, sboms, state));
+        assert_eq!((shipped.socket, shipped.pins, shipped.host), (socket, pins, host));
+        assert_eq!((shipped.cgroups, shipped.admin), (cgroups, admin));
+        assert_eq!(shipped.collector.unwrap().spool_bytes, default_spool());
+    }
+
+    #[test]
     fn a_misspelt_field_is_an_error_with_its_line() {
         let error = parse("node: a\npolicy: /p\n").unwrap_err().to_string();
         assert!(error.contains("policy") && error.contains('2'), "{error}");

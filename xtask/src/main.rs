@@ -1,1 +1,66 @@
-fn main() {}
+//! `cargo xtask`: what a developer types. Each command prepares what it needs, so none has to be run before another.
+
+#![forbid(unsafe_code)]
+
+mod bench;
+mod build;
+mod check;
+mod demo;
+mod guest;
+mod pins;
+mod setup;
+mod step;
+mod test;
+mod vm;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use workspace::Workspace;
+
+/// Builds and tests Plimsoll. `demo` and `test` need nothing but cargo and apt on the machine.
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Find or install everything that building and testing need
+    Setup,
+    /// Build the kernel programs, then everything else
+    Build,
+    /// Formatting, lints (host and kernel programs), licences and dependencies
+    Check,
+    /// Show enforcement on a real image in a real kernel, step by step
+    Demo,
+    /// Measure what enforcement costs, and write docs/benchmarks.md
+    Bench,
+    /// Run all tests: on this machine, then in guests on each kernel
+    Test(test::Arguments),
+    /// Boot a guest, and run a command or a shell in it
+    Vm(vm::Arguments),
+}
+
+fn main() -> Result<ExitCode> {
+    let arguments = Arguments::parse();
+    let workspace = Workspace::find()?;
+    match arguments.command {
+        Command::Setup => setup::run(&workspace)?,
+        Command::Build => {
+            setup::run(&workspace)?;
+            build::run(&workspace)?;
+        }
+        Command::Check => check::run(&workspace)?,
+        Command::Demo => return demo::run(&workspace),
+        Command::Bench => return bench::run(&workspace),
+        Command::Test(arguments) => return test::run(&workspace, &arguments),
+        Command::Vm(arguments) => return vm::run(&workspace, &arguments),
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -69,36 +69,38 @@ pub(super) fn number(path: &Path) -> Option<u64> {
 pub(super) fn create(directory: &Path, number: u64, numbering: &Arc<Numbering>, first: u64) -> io::Result<(File, Segment)> {
     let path = path(directory, number);
     let header = framed(&Header { numbering: Numbering::clone(numbering), first })?;
-    let written = File::options().append(true).create_new(true).open(&path).and_then(|mut file| {
-        file.write_all(&header)?;
-        file.sync_data()?;
-        File::open(directory)?.sync_all()?;
-        Ok(file)
-    });
-    let file = written.inspect_err(|_| {
+    let mut file = File::options().append(true).create_new(true).open(&path)?;
+    let written = file
+        .write_all(&header)
+        .and_then(|()| file.sync_data())
+        .and_then(|()| File::open(directory)?.sync_all());
+    if let Err(error) = written {
         // On a full disk the file exists without its header; it must not stand in the way of the next try.
-        if let Err(error) = fs::remove_file(&path) {
-            tracing::debug!(path = %path.display(), %error, "an unfinished segment stays");
-        }
-    })?;
+        fs::remove_file(&path)?;
+        return Err(error);
+    }
     let start = header.len() as u64;
     Ok((file, Segment { number, path, numbering: Arc::clone(numbering), start, length: start }))
 }
 
-/// Reads a file from end to end and cuts what cannot be read, so that it is found, and counted, only once.
+/// Reads a file from end to end.
 pub(super) fn recover(path: &Path, number: u64) -> io::Result<Recovered> {
-    let bytes = fs::read(path)?;
-    let found = scan(&bytes, path, number);
-    match (&found.segment, found.ending) {
-        (None, _) => fs::remove_file(path)?,
-        (Some(_), Ending::Clean) => {}
-        (Some(segment), Ending::Torn | Ending::Corrupt) => {
-            let file = OpenOptions::new().write(true).open(path)?;
-            file.set_len(segment.length)?;
-            file.sync_data()?;
+    Ok(scan(&fs::read(path)?, path, number))
+}
+
+impl Recovered {
+    /// Cuts what cannot be read, so that it is found, and counted, only once.
+    pub(super) fn repair(&self, path: &Path) -> io::Result<()> {
+        match (&self.segment, self.ending) {
+            (None, _) => fs::remove_file(path),
+            (Some(_), Ending::Clean) => Ok(()),
+            (Some(segment), Ending::Torn | Ending::Corrupt) => {
+                let file = OpenOptions::new().write(true).open(path)?;
+                file.set_len(segment.length)?;
+                file.sync_data()
+            }
         }
     }
-    Ok(found)
 }
 
 fn scan(bytes: &[u8], path: &Path, number: u64) -> Recovered {

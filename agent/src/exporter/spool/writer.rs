@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use plimsoll_proto::v1;
+use plimsoll_proto::{limits, v1};
 use prost::Message as _;
 
 use super::{
@@ -63,18 +63,25 @@ impl Writer {
     }
 
     fn add(&mut self, mut event: v1::Event) {
-        event.sequence = self.next;
-        let payload = event.encode_to_vec();
-        let length = (HEADER + payload.len()) as u64;
+        event.sequence = u64::MAX;
+        let length = HEADER + event.encoded_len();
+        if length > HEADER + limits::EVENT_BYTES {
+            self.shared.counters.oversized.add(1);
+            return;
+        }
         let occupied = self.active.as_ref().map_or(0, |active| active.length) + self.pending.len() as u64;
-        if occupied > 0 && occupied + length > self.sizes.segment {
+        if occupied > 0 && occupied + length as u64 > self.sizes.segment {
             self.flush();
             self.active = None;
         }
         let total = self.shared.index().total + self.pending.len() as u64;
-        if total + length > self.sizes.spool {
+        if total + length as u64 > self.sizes.spool {
             self.shared.counters.spool_full.add(1);
-        } else if frame::write(&payload, &mut self.pending).is_some() {
+            return;
+        }
+        // Numbered only now: a flush that failed has taken numbers back.
+        event.sequence = self.next;
+        if frame::write(&event.encode_to_vec(), &mut self.pending).is_some() {
             self.next += 1;
             self.pending_events += 1;
         } else {
@@ -102,7 +109,7 @@ impl Writer {
         let first = self.next - self.pending_events;
         let mut active = match self.active.take() {
             Some(active) => active,
-            None => self.rotate(first).inspect_err(|_| self.next = first)?,
+            None => self.create(first).inspect_err(|_| self.next = first)?,
         };
         match active.file.write_all(&self.pending).and_then(|()| active.file.sync_data()) {
             Ok(()) => {
@@ -122,7 +129,13 @@ impl Writer {
         }
     }
 
-    fn rotate(&mut self, first: u64) -> io::Result<Active> {
+    /// Begins a segment now, so that the numbering is on disk.
+    pub(super) fn rotate(&mut self) -> io::Result<()> {
+        self.active = Some(self.create(self.next)?);
+        Ok(())
+    }
+
+    fn create(&mut self, first: u64) -> io::Result<Active> {
         let number = self.next_segment;
         let (file, segment) = segment::create(&self.shared.directory, number, &self.numbering, first)?;
         self.next_segment += 1;

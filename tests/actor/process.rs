@@ -1,0 +1,52 @@
+//! Processes that live longer than one attempt.
+
+use std::{io, mem::MaybeUninit, process::Command};
+
+use anyhow::bail;
+
+use crate::Attempt;
+
+/// Sleeps until SIGTERM. As a container's first process it also collects children that others left behind.
+pub(crate) fn wait() -> Attempt {
+    let mut awaited = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: the call fills the set it is given.
+    unsafe { libc::sigemptyset(awaited.as_mut_ptr()) };
+    // SAFETY: initialised above.
+    let mut awaited = unsafe { awaited.assume_init() };
+    for signal in [libc::SIGTERM, libc::SIGCHLD] {
+        // SAFETY: the set is valid, and so are the signals.
+        unsafe { libc::sigaddset(&raw mut awaited, signal) };
+    }
+    // SAFETY: the set is valid; the old one is not asked for.
+    if unsafe { libc::sigprocmask(libc::SIG_BLOCK, &raw const awaited, std::ptr::null_mut()) } != 0 {
+        bail!("cannot block signals: {}", io::Error::last_os_error());
+    }
+    loop {
+        let mut signal = 0;
+        // SAFETY: the set is valid, and `signal` may be written to.
+        match unsafe { libc::sigwait(&raw const awaited, &raw mut signal) } {
+            0 if signal == libc::SIGTERM => return Ok(Ok(())),
+            0 => collect_children(),
+            code => bail!("sigwait: {}", io::Error::from_raw_os_error(code)),
+        }
+    }
+}
+
+fn collect_children() {
+    // SAFETY: no status is asked for, so nothing is written.
+    while unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) } > 0 {}
+}
+
+/// Executes `file` `count` times and prints the tally. Worked, whatever the tally.
+pub(crate) fn fork_exec_loop(file: &str, count: u64) -> Attempt {
+    let (mut succeeded, mut denied, mut other) = (0_u64, 0_u64, 0_u64);
+    for _ in 0..count {
+        match Command::new(file).status() {
+            Ok(status) if status.success() => succeeded += 1,
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) => denied += 1,
+            Ok(_) | Err(_) => other += 1,
+        }
+    }
+    println!("succeeded={succeeded} eperm={denied} other={other}");
+    Ok(Ok(()))
+}

@@ -1,0 +1,72 @@
+//! The loaded programs and their allowlist map.
+
+use std::{path::Path, time::Duration};
+
+use anyhow::Context as _;
+use aya::{
+    Ebpf, Pod,
+    maps::{HashMap, MapData},
+    programs::{TestRun as _, TestRunOptions, Xdp},
+};
+use plimsoll_abi::{AllowKey, AllowValue, map_names};
+
+/// Input of one run; the layout of `Case` in `plimsoll-tests-ebpf`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Case {
+    pub(crate) state: u64,
+    pub(crate) ino: u64,
+    pub(crate) dev: u32,
+    pub(crate) access: u32,
+    pub(crate) origin: u32,
+    pub(crate) modified: u32,
+}
+
+impl Case {
+    fn bytes(&self) -> Vec<u8> {
+        let words = [self.dev, self.access, self.origin, self.modified];
+        let long = [self.state, self.ino].into_iter().flat_map(u64::to_ne_bytes);
+        long.chain(words.into_iter().flat_map(u32::to_ne_bytes)).collect()
+    }
+}
+
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct PodKey(AllowKey);
+// SAFETY: `repr(C)`, integers only, no padding; its size is asserted where it is defined.
+unsafe impl Pod for PodKey {}
+
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct PodValue(AllowValue);
+// SAFETY: as above.
+unsafe impl Pod for PodValue {}
+
+pub(crate) struct Programs {
+    ebpf: Ebpf,
+    allow: HashMap<MapData, PodKey, PodValue>,
+}
+
+impl Programs {
+    pub(crate) fn load(object: &Path) -> anyhow::Result<Self> {
+        let mut ebpf = Ebpf::load_file(object).with_context(|| format!("cannot load `{}`", object.display()))?;
+        for (name, program) in ebpf.programs_mut() {
+            let program: &mut Xdp = program.try_into()?;
+            program.load().with_context(|| format!("the kernel refuses `{name}`"))?;
+        }
+        let allow = ebpf.take_map(map_names::ALLOW).context("the object has no allowlist map")?;
+        Ok(Self { ebpf, allow: HashMap::try_from(allow)? })
+    }
+
+    pub(crate) fn allow(&mut self, key: AllowKey, value: AllowValue) -> anyhow::Result<()> {
+        Ok(self.allow.insert(PodKey(key), PodValue(value), 0)?)
+    }
+
+    /// Runs a program `repeat` times; its last return value, and the mean time of one run.
+    pub(crate) fn run(&mut self, name: &str, case: &Case, repeat: u32) -> anyhow::Result<(u32, Duration)> {
+        let program: &mut Xdp = self.ebpf.program_mut(name).with_context(|| format!("no program `{name}`"))?.try_into()?;
+        let (input, mut output) = (case.bytes(), vec![0; 256]);
+        let options = TestRunOptions { data_in: Some(&input), data_out: Some(&mut output), repeat, ..Default::default() };
+        let result = program.test_run(options)?;
+        Ok((result.return_value, result.duration))
+    }
+}

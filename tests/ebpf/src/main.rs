@@ -1,0 +1,82 @@
+//! The kernel's `decide()` behind a program type that can be run on demand, on any kernel, without attaching it.
+#![no_std]
+#![no_main]
+
+use aya_ebpf::{helpers::bpf_get_prandom_u32, macros::xdp, programs::XdpContext};
+use plimsoll_abi::access;
+use plimsoll_agent_ebpf::decide::{Object, Origin, decide};
+
+/// What one run is given as its packet. The same layout stands in `plimsoll-tests-decide`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Case {
+    state: u64,
+    ino: u64,
+    dev: u32,
+    access: u32,
+    origin: u32,
+    modified: u32,
+}
+
+/// Returns verdict, reason and rule of the case in the packet, one byte each and two for the rule.
+#[xdp]
+fn decide_case(ctx: XdpContext) -> u32 {
+    let Some(case) = case(&ctx) else { return u32::MAX };
+    let object = Object { origin: origin(case.origin), modified: case.modified != 0, dev: case.dev, ino: case.ino };
+    let decision = decide(case.state, &object, case.access);
+    decision.verdict as u32 | (decision.reason as u32) << 8 | (decision.rule & 0xffff) << 16
+}
+
+/// Decides on a random inode below the case's `ino`, as a cache would meet it on a busy node.
+#[xdp]
+fn decide_random(ctx: XdpContext) -> u32 {
+    let Some(case) = case(&ctx) else { return u32::MAX };
+    let object = Object { origin: Origin::Lower, modified: false, dev: case.dev, ino: random_below(case.ino) };
+    decide(case.state, &object, access::EXEC).verdict as u32
+}
+
+/// All of `decide_random` but the decision.
+#[xdp]
+fn baseline(ctx: XdpContext) -> u32 {
+    let Some(case) = case(&ctx) else { return u32::MAX };
+    random_below(case.ino) as u32 & 1
+}
+
+#[inline(always)]
+fn random_below(bound: u64) -> u64 {
+    // SAFETY: the helper has no preconditions.
+    let random = u64::from(unsafe { bpf_get_prandom_u32() });
+    (random * bound) >> 32
+}
+
+#[inline(always)]
+fn case(ctx: &XdpContext) -> Option<Case> {
+    let (start, end) = (ctx.data(), ctx.data_end());
+    if start + size_of::<Case>() > end {
+        return None;
+    }
+    // SAFETY: the packet has at least this many bytes, checked above, and every bit pattern is a `Case`.
+    Some(unsafe { core::ptr::read_unaligned(start as *const Case) })
+}
+
+#[inline(always)]
+fn origin(code: u32) -> Origin {
+    match code {
+        0 => Origin::Lower,
+        1 => Origin::Written,
+        2 => Origin::Foreign,
+        3 => Origin::Anonymous,
+        _ => Origin::Unreadable,
+    }
+}
+
+/// A reachable panic is an endless loop, which the verifier rejects: none can be loaded.
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+/// Helpers marked GPL-only need this declaration.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,0 +1,43 @@
+//! What guests are made of: disks, built once and kept until what they are built from changes.
+
+mod debian;
+mod ext4;
+mod image;
+mod key;
+mod payload;
+mod root;
+
+use anyhow::Result;
+use plimsoll_tests::vm::{Accelerator, Disks, Guest, Kernel};
+
+use crate::{setup, workspace::Workspace};
+
+/// Everything to boot guests with.
+#[derive(Debug, Clone)]
+pub(crate) struct Guests {
+    workspace: Workspace,
+    disks: Disks,
+    accelerator: Accelerator,
+}
+
+impl Guests {
+    /// A root disk alone: a shell, runc, no programs of ours.
+    pub(crate) fn bare(workspace: &Workspace) -> Result<Self> {
+        let accelerator = setup::accelerator(workspace)?;
+        let disks = Disks { root: Some(root::build(workspace)?), ..Disks::default() };
+        Ok(Self { workspace: workspace.clone(), disks, accelerator })
+    }
+
+    /// With the test image at `/opt/image` and the built programs at `/opt/payload`. Needs [`crate::build::run`] before it.
+    pub(crate) fn complete(workspace: &Workspace) -> Result<Self> {
+        let mut guests = Self::bare(workspace)?;
+        guests.disks.image = Some(image::build(workspace)?);
+        guests.disks.payload = Some(payload::build(workspace)?);
+        Ok(guests)
+    }
+
+    /// A guest with these disks.
+    pub(crate) fn guest(&self, kernel: Kernel) -> Guest {
+        Guest::new(self.workspace.kernel(kernel), self.disks.clone(), self.accelerator, self.workspace.scratch())
+    }
+}

@@ -1,0 +1,60 @@
+//! Finds or installs all that building and testing need. Running it again installs nothing.
+
+mod apt;
+mod kernels;
+mod toolchain;
+mod tools;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use plimsoll_tests::vm::{Accelerator, Kernel};
+
+use crate::{
+    step::{self, Step},
+    workspace::Workspace,
+};
+
+/// How long a kernel may take to boot on KVM before KVM is held to be broken.
+const KVM_DEADLINE: Duration = Duration::from_secs(8);
+
+/// Everything but what only `check` needs.
+pub(crate) fn run(workspace: &Workspace) -> Result<()> {
+    step::heading("setup");
+    let started = Instant::now();
+    ensure!(rustix::process::geteuid().is_root(), "setup installs Debian packages and makes file systems: run it as root");
+    let mut apt = apt::Apt::default();
+    apt.install(crate::pins::HOST_PACKAGES)?;
+    toolchain::link()?;
+    tools::bpf_linker(workspace)?;
+    tools::syft(workspace)?;
+    for kernel in Kernel::ALL {
+        kernels::install(workspace, &mut apt, kernel)?;
+    }
+    accelerator(workspace)?;
+    println!("{:>10}  setup ({:.1} s)", "done", started.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// What `check` needs beside the rest.
+pub(crate) fn run_for_check(workspace: &Workspace) -> Result<()> {
+    run(workspace)?;
+    tools::cargo_deny(workspace)
+}
+
+/// How guests run here: as an earlier probe found, or found now.
+pub(crate) fn accelerator(workspace: &Workspace) -> Result<Accelerator> {
+    let file = workspace.accelerator();
+    if let Some(known) = Accelerator::remembered(&file) {
+        step::found(&format!("guests run on {}", known.name()));
+        return Ok(known);
+    }
+    let step = Step::start("trying KVM");
+    let kernels = Kernel::ALL.map(|kernel| workspace.kernel(kernel));
+    let answer = Accelerator::probe(&kernels, &workspace.scratch(), KVM_DEADLINE, &file)?;
+    step.done(match answer {
+        Accelerator::Kvm => "works",
+        Accelerator::Emulated => "no use",
+    });
+    Ok(answer)
+}

@@ -1,0 +1,28 @@
+//! The compiler for kernel programs: Debian's, which comes with `core`'s source, under a name that rustup knows.
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::{
+    pins,
+    step::{self, Step},
+};
+
+/// Makes `cargo +bpf` mean Debian's compiler.
+pub(super) fn link() -> Result<()> {
+    let listing = step::output(Command::new("rustup").args(["toolchain", "list", "--verbose"]))?;
+    let linked = listing.lines().any(|line| {
+        let mut words = line.split_whitespace();
+        words.next() == Some(pins::BPF_TOOLCHAIN) && words.last() == Some(pins::BPF_TOOLCHAIN_ROOT)
+    });
+    let label = format!("toolchain `{}` for kernel programs", pins::BPF_TOOLCHAIN);
+    if linked {
+        step::found(&label);
+        return Ok(());
+    }
+    let step = Step::start(label);
+    step::quietly(Command::new("rustup").args(["toolchain", "link", pins::BPF_TOOLCHAIN, pins::BPF_TOOLCHAIN_ROOT]))?;
+    step.done("linked");
+    Ok(())
+}
