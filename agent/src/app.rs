@@ -23,12 +23,18 @@ use crate::{
     export::Export,
     metrics::Metrics,
     policies,
-    sensor::{Sensor, canary, maps::Ring, preflight},
+    sensor::{
+        Sensor, canary,
+        maps::{Ring, Stats},
+        preflight,
+    },
     workload::{Places, Registry, server::Server},
 };
 
 /// How often telemetry is read and replaced allowlists are removed.
 const TICK: Duration = Duration::from_millis(200);
+/// How often the collector is told what the kernel lost.
+const LOSS_REPORTS: Duration = Duration::from_secs(2);
 /// Records taken from a ring before others get their turn.
 const BATCH: usize = 512;
 
@@ -46,7 +52,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     }
     let maps = sensor.take_maps()?;
     let export = Export::start(&config, stopped.clone())?;
-    let registered = metrics.registry(maps.stats, export.metrics());
+    let stats = Arc::new(maps.stats);
+    let registered = metrics.registry(Arc::clone(&stats), export.metrics());
     // Health answers, red, from here on: the rest can take its time, or fail.
     tokio::spawn(admin::serve(listener, registered, readiness.clone(), until_stopped(stopped)));
     let (mut denials, mut waiting) = (maps.denials, Vec::new());
@@ -58,7 +65,14 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     resume(&registry)?;
     // SAFETY: the ring owns its descriptor and keeps it open as long as it lives; nothing takes it out.
     let denials = unsafe { AsyncFd::register(Watched(denials)) }.context("cannot watch the ring of denials")?;
-    let mut reader = Reader { registry: Arc::clone(&registry), export, metrics: metrics.clone(), denials, telemetry: maps.telemetry };
+    let mut reader = Reader {
+        registry: Arc::clone(&registry),
+        export,
+        metrics: metrics.clone(),
+        stats,
+        denials,
+        telemetry: maps.telemetry,
+    };
     waiting.into_iter().for_each(|event| reader.take(event));
     let server = Server::bind(&config.socket)
         .with_context(|| format!("cannot listen on `{}`", config.socket.display()))?;
@@ -126,6 +140,7 @@ struct Reader {
     registry: Arc<Registry>,
     export: Export,
     metrics: Metrics,
+    stats: Arc<Stats>,
     denials: AsyncFd<Watched>,
     telemetry: Ring,
 }
@@ -134,14 +149,15 @@ impl Reader {
     async fn run(&mut self, config: &Config) -> io::Result<()> {
         let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let mut hup = signal(SignalKind::hangup())?;
-        let mut ticks = interval(TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = ticker(TICK);
+        let mut reports = ticker(LOSS_REPORTS);
         loop {
             tokio::select! {
                 _ = term.recv() => return Ok(()),
                 _ = int.recv() => return Ok(()),
                 _ = hup.recv() => reload(config, &self.registry, &self.metrics),
                 _ = ticks.tick() => self.tick(),
+                _ = reports.tick() => self.export.report_losses(&self.stats, self.metrics.undecodable.get()),
                 ready = self.denials.readable_mut() => {
                     let mut ready = ready?;
                     let batch = read_batch(&mut ready.get_inner_mut().0);
@@ -187,6 +203,12 @@ impl Reader {
             }
         }
     }
+}
+
+fn ticker(period: Duration) -> tokio::time::Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
 fn read_batch(ring: &mut Ring) -> Vec<Result<Decoded, DecodeError>> {

@@ -1,11 +1,97 @@
-use crate::{config::Config, event::Decoded, workload::Workload};
-pub struct Export;
+//! From decoded records to the exporter: explained, counted, never waited for.
+
+use std::{
+    fs,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::Context as _;
+use plimsoll_abi::Stat;
+use prometheus_client::collector::Collector as Metric;
+use tokio::sync::watch;
+
+use crate::{
+    config::{Collector, Config},
+    event::Decoded,
+    explain::explain,
+    exporter::{Endpoint, Exporter, ExporterConfig, ExporterHandle, ExporterMetrics, KernelLosses},
+    sensor::maps::Stats,
+    workload::Workload,
+};
+
+/// The way out for events; without a collector in the configuration they are explained to nobody.
+#[derive(Debug)]
+pub struct Export {
+    exporter: Option<(ExporterHandle, ExporterMetrics)>,
+    boot_ns: u64,
+}
+
 impl Export {
-    pub fn start(_: &Config, _: tokio::sync::watch::Receiver<()>) -> anyhow::Result<Self> { Ok(Self) }
-    pub fn metrics(&self) -> Option<Box<dyn prometheus_client::collector::Collector>> { None }
-    pub fn submit(&mut self, e: &Decoded, w: Option<&Workload>) {
-        let f = w.and_then(|w| w.image.file(plimsoll_sbom::InodeKey{dev:e.raw.dev, ino:e.raw.ino}));
-        tracing::info!(seq=e.raw.sequence, hook=e.hook.name(), verdict=e.verdict.name(), reason=e.reason.name(), path=%String::from_utf8_lossy(e.path()), comm=%crate::event::comm(&e.raw.comm), pkg=?f.and_then(|f| f.package.as_ref()).map(|p| &p.name), ino=e.raw.ino, dev=e.raw.dev, flags=e.raw.flags, parent=%crate::event::comm(&e.raw.ancestors[0].comm), "event");
+    /// Opens the spool and starts sending.
+    pub fn start(config: &Config, stop: watch::Receiver<()>) -> anyhow::Result<Self> {
+        let exporter = match &config.collector {
+            Some(collector) => Some(Exporter::start(exporter_config(config, collector)?, stop)?),
+            None => {
+                tracing::warn!("no collector is configured: events are counted and dropped");
+                None
+            }
+        };
+        Ok(Self { exporter, boot_ns: boot_time()? })
     }
-    pub async fn finish(&mut self) {}
+
+    /// The exporter's metrics.
+    pub fn metrics(&self) -> Option<Box<dyn Metric>> {
+        self.exporter.as_ref().map(|(_, metrics)| -> Box<dyn Metric> { Box::new(metrics.clone()) })
+    }
+
+    /// Explains an event and hands it on. What does not fit is counted by the exporter.
+    pub fn submit(&self, event: &Decoded, workload: Option<&Workload>) {
+        if let Some((exporter, _)) = &self.exporter
+            && let Err(dropped) = exporter.submit(explain(event, workload, self.boot_ns))
+        {
+            tracing::debug!(%dropped, "an event was dropped");
+        }
+    }
+
+    /// Tells the collector what was lost before it came here.
+    pub fn report_losses(&self, stats: &Stats, undecodable: u64) {
+        let Some((exporter, _)) = &self.exporter else { return };
+        match (stats.get(Stat::DenialsLost), stats.get(Stat::TelemetryLost)) {
+            (Ok(denial_ring), Ok(telemetry_ring)) => exporter.losses(KernelLosses {
+                denial_ring,
+                telemetry_ring,
+                rings_since_unix_ns: stats.since_unix_ns(),
+                undecodable,
+            }),
+            (Err(error), _) | (_, Err(error)) => tracing::error!(%error, "the kernel's loss counters cannot be read"),
+        }
+    }
+
+    /// Waits, a bounded time, until what was submitted is safe.
+    pub async fn finish(self) {
+        if let Some((exporter, _)) = self.exporter {
+            let left = exporter.finish().await;
+            tracing::info!(sent = left.sent, acked = left.acked, "the exporter has finished");
+        }
+    }
+}
+
+fn exporter_config(config: &Config, collector: &Collector) -> anyhow::Result<ExporterConfig> {
+    const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+    Ok(ExporterConfig {
+        node: config.node.clone(),
+        boot_id: fs::read_to_string(BOOT_ID).with_context(|| format!("cannot read `{BOOT_ID}`"))?.trim().to_owned(),
+        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        directory: config.state.join("spool"),
+        spool_bytes: collector.spool_bytes,
+        endpoint: Some(Endpoint::from(collector)),
+    })
+}
+
+/// The wall clock when the machine started, nanoseconds since 1970: what the kernel's event times count from.
+fn boot_time() -> anyhow::Result<u64> {
+    let up = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let up = Duration::new(u64::try_from(up.tv_sec)?, u32::try_from(up.tv_nsec)?);
+    let booted = SystemTime::now().checked_sub(up).context("the clock stands before the machine's start")?;
+    Ok(u64::try_from(booted.duration_since(UNIX_EPOCH)?.as_nanos())?)
 }

@@ -14,6 +14,7 @@ pub mod enforcer;
 pub mod event;
 pub mod explain;
 pub mod export;
+pub mod exporter;
 pub mod metrics;
 pub mod policies;
 pub mod sensor;

@@ -55,7 +55,7 @@ pub struct Metrics {
 
 impl Metrics {
     /// Registers everything, the kernel's and the exporter's counters included.
-    pub fn registry(&self, stats: Stats, exporter: Option<Box<dyn Collector>>) -> Registry {
+    pub fn registry(&self, stats: Arc<Stats>, exporter: Option<Box<dyn Collector>>) -> Registry {
         let mut registry = Registry::with_prefix("plimsoll");
         let all = self.clone();
         registry.register("admissions", "Containers introduced by a hook, by outcome", all.admissions);
@@ -67,7 +67,7 @@ impl Metrics {
         registry.register("denial_events_read", "Denials and audits read from the kernel", all.denials_read);
         registry.register("telemetry_events_read", "Allowed executions read from the kernel", all.telemetry_read);
         registry.register("ready", "1 once a canary was really denied", all.ready);
-        registry.register_collector(Box::new(KernelCounters(Arc::new(stats))));
+        registry.register_collector(Box::new(KernelCounters(stats)));
         if let Some(exporter) = exporter {
             registry.register_collector(exporter);
         }

@@ -152,7 +152,7 @@ fn run_descriptor(file: &File) -> Attempt {
     let mut command = Command::new("/nonexistent");
     let replace = move || {
         let arguments = [c"payload".as_ptr(), std::ptr::null()];
-        let environment = [std::ptr::null()];
+        let environment: [*const libc::c_char; 1] = [std::ptr::null()];
         // SAFETY: path and both arrays are NUL-terminated and outlive the call.
         unsafe {
             libc::syscall(
@@ -160,7 +160,7 @@ fn run_descriptor(file: &File) -> Attempt {
                 number,
                 c"".as_ptr(),
                 arguments.as_ptr(),
-                environment.as_ptr().cast::<*const libc::c_char>(),
+                environment.as_ptr(),
                 libc::AT_EMPTY_PATH,
             )
         };

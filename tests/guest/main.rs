@@ -1,1 +1,29 @@
-fn main(){}
+//! `plimsoll-guest-tests`: the tests that need a kernel with BPF among its security modules, a container runtime and the test
+//! image at `/payload/image`. They share a kernel, an agent and a metrics port, so they run one after another.
+
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial};
+
+mod baseline;
+mod container;
+mod no_bpf;
+mod technique;
+
+/// Runs the tests for a kernel without BPF LSM instead.
+const NO_BPF: &str = "--no-bpf";
+
+fn main() -> ExitCode {
+    let (without_bpf, others): (Vec<String>, Vec<String>) = std::env::args().partition(|argument| argument == NO_BPF);
+    let mut arguments = Arguments::from_iter(others);
+    arguments.test_threads = Some(1);
+    let tests = if without_bpf.is_empty() { baseline::tests() } else { no_bpf::tests() };
+    libtest_mimic::run(&arguments, tests).exit_code()
+}
+
+/// A test that fails with everything an error has to say.
+fn trial(name: impl Into<String>, test: impl FnOnce() -> anyhow::Result<()> + Send + 'static) -> Trial {
+    Trial::test(name, move || test().map_err(|error| format!("{error:#}").into()))
+}

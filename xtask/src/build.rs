@@ -1,2 +1,56 @@
-use crate::workspace::Workspace;
-pub(crate) fn run(_workspace: &Workspace) -> anyhow::Result<()> { Ok(()) }
+//! `cargo xtask build`: kernel programs first, since the agent carries them; then everything that runs in user space.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Result, ensure};
+
+use crate::{pins, step, workspace::Workspace};
+
+/// Package and program of the kernel programs.
+const KERNEL_PROGRAMS: &str = "plimsoll-agent-ebpf";
+/// The kernel's instruction set, little-endian.
+const TARGET: &str = "bpfel-unknown-none";
+const PROFILE: &str = "bpf";
+/// The agent's build script finds the kernel programs by this variable.
+const OBJECT: &str = "PLIMSOLL_EBPF_OBJECT";
+
+/// Builds all of it, in the release profile. Answers the kernel programs' file.
+pub(crate) fn run(workspace: &Workspace) -> Result<PathBuf> {
+    let object = kernel_programs(workspace)?;
+    let mut programs = cargo(workspace, "build", &object);
+    programs.args(["--release", "--bins", "-p", "plimsoll-agent", "-p", "plimsoll-collector", "-p", "plimsoll-cli"]);
+    step::shown("build the agent, the collector and the command line", &mut programs)?;
+    let mut tests = cargo(workspace, "build", &object);
+    tests.args(["--release", "-p", "plimsoll-tests", "--bins", "--examples"]);
+    step::shown("build the guests' tests", &mut tests)?;
+    Ok(object)
+}
+
+/// Builds the kernel programs. Answers their file.
+pub(crate) fn kernel_programs(workspace: &Workspace) -> Result<PathBuf> {
+    step::shown("build the kernel programs", &mut cargo_bpf(workspace, "build")?)?;
+    let object = workspace.kernel_programs().join(TARGET).join(PROFILE).join(KERNEL_PROGRAMS);
+    ensure!(object.is_file(), "{} is missing although it was built", object.display());
+    Ok(object)
+}
+
+/// `cargo <subcommand>` for this machine's programs, with the kernel programs in `object`.
+pub(crate) fn cargo(workspace: &Workspace, subcommand: &str, object: &Path) -> Command {
+    let mut cargo = Command::new("cargo");
+    cargo.current_dir(workspace.root()).args([subcommand, "--locked"]).env(OBJECT, object);
+    cargo
+}
+
+/// `cargo <subcommand>` for the kernel programs. The compiler's flags are in `.cargo/config.toml`: `RUSTFLAGS` would replace them.
+pub(crate) fn cargo_bpf(workspace: &Workspace, subcommand: &str) -> Result<Command> {
+    let mut cargo = Command::new("rustup");
+    cargo.args(["run", pins::BPF_TOOLCHAIN, "cargo", subcommand, "--locked", "-Z", "build-std=core"]);
+    cargo.args(["--target", TARGET, "--profile", PROFILE, "-p", KERNEL_PROGRAMS]).current_dir(workspace.root());
+    cargo.env("PATH", workspace.path()?).env("CARGO_TARGET_DIR", workspace.kernel_programs());
+    // `core`'s source and the kernel's registers are not for stable compilers; this one's version is known, so that is no risk.
+    cargo.env("RUSTC_BOOTSTRAP", "1").env_remove("RUSTFLAGS");
+    Ok(cargo)
+}

@@ -7,6 +7,7 @@ mod build;
 mod check;
 mod demo;
 mod guest;
+mod image;
 mod pins;
 mod setup;
 mod step;

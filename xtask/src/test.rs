@@ -1,4 +1,120 @@
-use crate::workspace::Workspace;
+//! `cargo xtask test`: this machine's tests, then the guests' on each kernel.
+
+mod tally;
+
+use std::{
+    fs,
+    process::{Command, ExitCode},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use plimsoll_tests::vm::{Guest, Kernel};
+
+use crate::{build, guest::Guests, setup, step, vm, workspace::Workspace};
+
+use tally::Tally;
+
+/// What guests run: one process that runs every test in it.
+const PROGRAM: &str = "plimsoll-guest-tests";
+/// Tells [`PROGRAM`] that the kernel has no BPF LSM, and that the tests are those of a clear refusal.
+const NO_BPF: &str = "--no-bpf";
+/// How long one guest may take; an emulated one is slow.
+const DEADLINE: Duration = Duration::from_mins(20);
+
 #[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {}
-pub(crate) fn run(_workspace: &Workspace, _: &Arguments) -> anyhow::Result<std::process::ExitCode> { anyhow::bail!("not there yet") }
+pub(crate) struct Arguments {
+    /// Run only tests whose name contains this
+    filter: Option<String>,
+    /// Run the guests' tests on this machine's own kernel, which must have BPF among its security modules
+    #[arg(long)]
+    native: bool,
+}
+
+/// One run of the guests' tests.
+struct Run {
+    name: String,
+    tally: Result<Tally>,
+    time: Duration,
+}
+
+pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCode> {
+    if arguments.native {
+        ensure_bpf_lsm()?;
+    }
+    setup::run(workspace)?;
+    let object = build::run(workspace)?;
+    let filter = arguments.filter.as_slice();
+    if arguments.native {
+        return native(workspace, filter);
+    }
+    step::shown("tests of this machine's programs", build::cargo(workspace, "test", &object).args(filter))?;
+    let guests = Guests::complete(workspace)?;
+    let mut runs: Vec<Run> = Vec::new();
+    for kernel in Kernel::ALL {
+        runs.push(in_guest(&format!("Linux {kernel}"), &guests.guest(kernel), &[], filter));
+    }
+    let without = guests.guest(Kernel::V6_12).lsm(Some(vm::LSM_WITHOUT_BPF)).prefix("6.12 without bpf | ");
+    runs.push(in_guest("Linux 6.12 without bpf", &without, &[NO_BPF], filter));
+    report(&runs, arguments.filter.as_deref())
+}
+
+fn in_guest(name: &str, guest: &Guest, options: &[&str], filter: &[String]) -> Run {
+    step::heading(&format!("tests on {name}"));
+    let started = Instant::now();
+    let command: Vec<&str> =
+        [PROGRAM].iter().chain(options).copied().chain(filter.iter().map(String::as_str)).collect();
+    let outcome = guest.clone().deadline(DEADLINE).run(&command);
+    let tally = outcome.and_then(|outcome| Tally::read(&outcome.output, outcome.status));
+    Run { name: name.to_owned(), tally, time: started.elapsed() }
+}
+
+/// Shows one line for each run, and the sum in words that test reports use.
+fn report(runs: &[Run], filter: Option<&str>) -> Result<ExitCode> {
+    step::heading("tests in guests");
+    println!("{:<24} {:>8} {:>8} {:>8} {:>9}", "", "passed", "failed", "ignored", "time");
+    let mut sum = Tally::default();
+    let mut good = true;
+    for run in runs {
+        let time = format!("{:.1} s", run.time.as_secs_f64());
+        match &run.tally {
+            Ok(tally) => {
+                println!("{:<24} {:>8} {:>8} {:>8} {time:>9}", run.name, tally.passed, tally.failed, tally.ignored);
+                sum = sum.plus(tally);
+                good &= tally.is_good(filter.is_some());
+            }
+            Err(error) => {
+                println!("{:<24} no result {time:>24}\n{error:#}", run.name);
+                sum.failed += 1;
+                good = false;
+            }
+        }
+    }
+    ensure!(
+        sum.passed + sum.failed > 0,
+        "no test in guests ran: none has a name like `{}`",
+        filter.unwrap_or_default()
+    );
+    println!("\n{} passed, {} failed", sum.passed, sum.failed);
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn native(workspace: &Workspace, filter: &[String]) -> Result<ExitCode> {
+    let started = Instant::now();
+    let text = step::output(Command::new(workspace.release().join(PROGRAM)).args(filter))?;
+    print!("{text}");
+    let run = Run { name: "this machine".to_owned(), tally: Tally::read(&text, 0), time: started.elapsed() };
+    report(&[run], filter.first().map(String::as_str))
+}
+
+fn ensure_bpf_lsm() -> Result<()> {
+    let file = "/sys/kernel/security/lsm";
+    let modules = fs::read_to_string(file)
+        .with_context(|| format!("cannot read {file}: is securityfs mounted? Without `--native` guests are used"))?;
+    ensure!(
+        modules.trim().split(',').any(|module| module == "bpf"),
+        "this machine's kernel does not use BPF among its security modules ({}); without `--native` guests are used",
+        modules.trim()
+    );
+    Ok(())
+}

@@ -3,7 +3,7 @@
 use std::{io::IsTerminal as _, process::ExitCode, time::Duration};
 
 use anyhow::{Result, ensure};
-use plimsoll_tests::vm::{Guest, Kernel};
+use plimsoll_tests::vm::{Guest, Kernel, Outcome};
 
 use crate::{build, guest::Guests, setup, workspace::Workspace};
 
@@ -52,8 +52,13 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCo
     } else {
         guest.run(&command)?
     };
+    Ok(exit_code(&outcome))
+}
+
+/// The status of a guest's command as this program's.
+pub(crate) fn exit_code(outcome: &Outcome) -> ExitCode {
     // A status is at most 255: the shell in the guest says so.
-    Ok(u8::try_from(outcome.status).map_or(ExitCode::FAILURE, ExitCode::from))
+    u8::try_from(outcome.status).map_or(ExitCode::FAILURE, ExitCode::from)
 }
 
 fn configure(guests: &Guests, arguments: &Arguments) -> Guest {

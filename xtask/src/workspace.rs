@@ -17,6 +17,8 @@ use crate::pins;
 pub(crate) struct Workspace {
     root: PathBuf,
     target: PathBuf,
+    /// Where cargo builds the host's programs; the same unless `CARGO_TARGET_DIR` says otherwise.
+    built: PathBuf,
 }
 
 impl Workspace {
@@ -24,9 +26,10 @@ impl Workspace {
     pub(crate) fn find() -> Result<Self> {
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
         let root = manifest.parent().context("this program's package has no parent folder")?.to_owned();
-        let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |target| root.join(target));
+        let target = root.join("target");
+        let built = env::var_os("CARGO_TARGET_DIR").map_or_else(|| target.clone(), |built| root.join(built));
         fs::create_dir_all(target.join("guest")).with_context(|| format!("cannot create {}", target.display()))?;
-        Ok(Self { root, target })
+        Ok(Self { root, target, built })
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -40,6 +43,16 @@ impl Workspace {
     /// Tools that are installed for this checkout alone.
     pub(crate) fn tools(&self) -> PathBuf {
         self.target.join("tools")
+    }
+
+    /// Where the kernel programs are built.
+    pub(crate) fn kernel_programs(&self) -> PathBuf {
+        self.target.join("bpf")
+    }
+
+    /// Where the host's programs are built for guests.
+    pub(crate) fn release(&self) -> PathBuf {
+        self.built.join("release")
     }
 
     /// What guests are made of.

@@ -18,17 +18,16 @@ macro_rules! counters {
                 Snapshot { $($name: self.$name.get(),)* }
             }
         }
-
-        impl Snapshot {
-            /// Every counter with its name.
-            pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
-                [$((stringify!($name), self.$name),)*].into_iter()
-            }
-        }
     };
 }
 
 counters! {
+    /// Events in the queue to the spool, now.
+    queued,
+    /// Their bytes.
+    queued_bytes,
+    /// Bytes of the spool on disk, now.
+    spool_bytes,
     /// Events refused because the queue to the spool was full.
     queue_full,
     /// Events refused because they were larger than an event may be.
@@ -44,8 +43,8 @@ counters! {
     /// Events sent, repetitions included.
     sent,
     /// Events that the collector has stored.
-    acknowledged,
-    /// Streams to the collector that ended, or that could not be opened.
+    acked,
+    /// Streams to the collector that ended early, or that could not be opened.
     reconnects,
     /// 1 while a stream to the collector is open.
     connected,
@@ -58,6 +57,10 @@ pub(super) struct Counter(AtomicU64);
 impl Counter {
     pub(super) fn add(&self, count: u64) {
         self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(super) fn subtract(&self, count: u64) {
+        self.0.fetch_sub(count, Ordering::Relaxed);
     }
 
     pub(super) fn set(&self, value: u64) {

@@ -64,13 +64,14 @@ pub struct Maps {
 }
 
 impl Maps {
-    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, MapError> {
+    /// `since_unix_ns` is when the counters were pinned, and so began.
+    pub(super) fn take(ebpf: &mut Ebpf, since_unix_ns: u64) -> Result<Self, MapError> {
         let mut take = |name: &'static str| ebpf.take_map(name).ok_or(MapError::Missing(name));
         Ok(Self {
             allow: AllowMap(typed(take(map_names::ALLOW)?, map_names::ALLOW)?),
             cgroups: CgroupMap(typed(take(map_names::CGROUPS)?, map_names::CGROUPS)?),
             workloads: WorkloadSlots::share(take(map_names::WORKLOADS)?)?,
-            stats: Stats(typed(take(map_names::STATS)?, map_names::STATS)?),
+            stats: Stats { counters: typed(take(map_names::STATS)?, map_names::STATS)?, since_unix_ns },
             denials: Ring(typed(take(map_names::DENIALS)?, map_names::DENIALS)?),
             telemetry: Ring(typed(take(map_names::TELEMETRY)?, map_names::TELEMETRY)?),
         })
@@ -213,13 +214,21 @@ impl Drop for WorkloadSlots {
 }
 
 /// The kernel's counters.
-pub struct Stats(PerCpuArray<MapData, u64>);
+pub struct Stats {
+    counters: PerCpuArray<MapData, u64>,
+    since_unix_ns: u64,
+}
 
 impl Stats {
+    /// When all counters were 0: they outlive agents, not the machine.
+    pub fn since_unix_ns(&self) -> u64 {
+        self.since_unix_ns
+    }
+
     /// The sum of one counter over all CPUs.
     pub fn get(&self, stat: Stat) -> Result<u64, MapError> {
         let values =
-            self.0.get(&(stat as u32), 0).map_err(|source| refused(map_names::STATS, "reading", source))?;
+            self.counters.get(&(stat as u32), 0).map_err(|source| refused(map_names::STATS, "reading", source))?;
         Ok(values.iter().sum())
     }
 }

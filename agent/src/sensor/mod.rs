@@ -10,6 +10,7 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     process,
+    time::UNIX_EPOCH,
 };
 
 use aya::{
@@ -79,6 +80,7 @@ pub struct Attached {
 pub struct Sensor {
     ebpf: Ebpf,
     attached: Vec<Attached>,
+    counters: PathBuf,
 }
 
 impl Sensor {
@@ -105,7 +107,7 @@ impl Sensor {
         for directory in earlier {
             remove_links(&directory)?;
         }
-        Ok(Self { ebpf, attached })
+        Ok(Self { ebpf, attached, counters: maps.join(map_names::STATS) })
     }
 
     /// What is attached, with the verifier's figures.
@@ -115,7 +117,11 @@ impl Sensor {
 
     /// The maps user space works with. Each can be taken once.
     pub fn take_maps(&mut self) -> Result<maps::Maps, SensorError> {
-        Ok(maps::Maps::take(&mut self.ebpf)?)
+        let pinned = fs::metadata(&self.counters)
+            .and_then(|metadata| metadata.modified())
+            .map_err(|source| SensorError::PinDirectory { path: self.counters.clone(), source })?;
+        let since = pinned.duration_since(UNIX_EPOCH).map_or(0, |age| age.as_nanos());
+        Ok(maps::Maps::take(&mut self.ebpf, u64::try_from(since).unwrap_or(u64::MAX))?)
     }
 }
 
@@ -169,7 +175,7 @@ fn link_directories(links: &Path) -> Result<Vec<PathBuf>, SensorError> {
 }
 
 fn new_link_directory(links: &Path) -> Result<PathBuf, SensorError> {
-    let stamp = std::time::UNIX_EPOCH.elapsed().map_or(0, |age| age.as_nanos());
+    let stamp = UNIX_EPOCH.elapsed().map_or(0, |age| age.as_nanos());
     let path = links.join(format!("{stamp}_{}", process::id()));
     make_directory(&path)?;
     Ok(path)

@@ -19,7 +19,6 @@ disk() {
                 return
             fi
         done
-        [ "$2" = optional ] && return
         usleep 100000
         tries=$((tries + 1))
     done
@@ -33,13 +32,9 @@ if [ -z "$root" ]; then
     exec /plimsoll/start
 fi
 mount -t ext4 "$root" /newroot
-for name in image payload; do
-    device=$(disk $name optional)
-    if [ -n "$device" ]; then
-        mkdir -p /newroot/opt/$name
-        mount -t ext4 -o ro "$device" /newroot/opt/$name
-    fi
-done
+if grep -q plimsoll_payload /proc/cmdline; then
+    mount -t ext4 -o ro "$(disk payload)" /newroot/payload
+fi
 cd /newroot
 mount -t tmpfs -o mode=755 run run
 cp -r /plimsoll run/plimsoll

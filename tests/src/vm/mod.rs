@@ -21,7 +21,7 @@ pub use kernel::{Kernel, KernelFiles, UnknownKernel};
 
 use std::{fs, path::PathBuf, time::Duration};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 
 use console::Console;
 
@@ -115,7 +115,7 @@ impl Guest {
         let mut process = qemu::spawn(&machine.line, false)?;
         let streamed = stream::drain(&mut process, self.deadline, &self.prefix);
         let console = Console::read(&machine.console)?;
-        let output = streamed.with_context(|| console.tail())?;
+        let output = streamed.map_err(|error| anyhow!("{error:#}\n{}", console.tail()))?;
         Self::settle(&machine, &console, output)
     }
 

@@ -69,8 +69,9 @@ impl CommandLine {
         let mut parameters = String::from(
             "console=ttyS0 loglevel=5 printk.devkmsg=on panic=-1 oops=panic nowatchdog rcupdate.rcu_cpu_stall_suppress=1",
         );
-        if self.disks.root.is_some() {
-            parameters.push_str(" plimsoll_root");
+        for (serial, ..) in self.disks.attached() {
+            parameters.push_str(" plimsoll_");
+            parameters.push_str(serial);
         }
         if let Some(lsm) = &self.lsm {
             parameters.push_str(" lsm=");

@@ -12,7 +12,7 @@ mount -t tracefs tracefs /sys/kernel/tracing
 hostname plimsoll-guest
 ip link set lo up 2> /dev/null || ifconfig lo up
 
-export PATH=/opt/payload/bin:$PATH
+export PATH=/payload/bin:$PATH
 cd /root 2> /dev/null || cd /
 if [ -e "$here/interactive" ]; then
     command=$(cat "$here/command")

@@ -29,15 +29,10 @@ pub(super) fn drain(process: &mut Process, deadline: Duration, prefix: &str) -> 
     let (sender, receiver) = sync_channel(LINES);
     thread::spawn(move || read_lines(output, &sender));
     let mut text = String::new();
-    loop {
-        match next(&receiver, end, &interrupted)? {
-            Some(line) => {
-                show(prefix, &line)?;
-                text.push_str(&line);
-                text.push('\n');
-            }
-            None => break,
-        }
+    while let Some(line) = next(&receiver, end, &interrupted)? {
+        show(prefix, &line)?;
+        text.push_str(&line);
+        text.push('\n');
     }
     process.wait()?;
     Ok(text)

@@ -2,7 +2,6 @@
 
 mod debian;
 mod ext4;
-mod image;
 mod key;
 mod payload;
 mod root;
@@ -28,10 +27,9 @@ impl Guests {
         Ok(Self { workspace: workspace.clone(), disks, accelerator })
     }
 
-    /// With the test image at `/opt/image` and the built programs at `/opt/payload`. Needs [`crate::build::run`] before it.
+    /// With the built programs and the test image at `/payload`. Needs [`crate::build::run`] before it.
     pub(crate) fn complete(workspace: &Workspace) -> Result<Self> {
         let mut guests = Self::bare(workspace)?;
-        guests.disks.image = Some(image::build(workspace)?);
         guests.disks.payload = Some(payload::build(workspace)?);
         Ok(guests)
     }

@@ -1,2 +1,55 @@
-use crate::workspace::Workspace;
-pub(super) fn build(_workspace: &Workspace) -> anyhow::Result<std::path::PathBuf> { anyhow::bail!("not there yet") }
+//! The payload disk: the programs under test in `bin/` and `lib/`, the image they are tested with in `image/`. Made anew each
+//! time, which takes a moment.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result};
+
+use super::ext4;
+use crate::{
+    image,
+    step::{self, Step},
+    workspace::Workspace,
+};
+
+/// Programs of the release profile that guests get.
+const PROGRAMS: [&str; 5] =
+    ["plimsoll", "plimsoll-actor", "plimsoll-agent", "plimsoll-collector", "plimsoll-guest-tests"];
+/// A shared object that guests preload.
+const LIBRARY: &str = "libactor_payload.so";
+
+/// The disk's file. Needs [`crate::build::run`] before it.
+pub(super) fn build(workspace: &Workspace) -> Result<PathBuf> {
+    let image = image::build(workspace)?;
+    let step = Step::start("the payload disk");
+    let disk = workspace.guest().join("payload.ext4");
+    let scratch = tempfile::Builder::new().prefix("payload-").tempdir_in(workspace.guest())?;
+    let tree = scratch.path().join("payload");
+    for folder in ["bin", "lib"] {
+        fs::create_dir_all(tree.join(folder)).with_context(|| format!("cannot create {}", tree.display()))?;
+    }
+    let built = workspace.release();
+    for name in PROGRAMS {
+        strip(&built.join(name), &tree.join("bin").join(name))?;
+    }
+    strip(&built.join("examples").join(LIBRARY), &tree.join("lib").join(LIBRARY))?;
+    copy_image(&image, &tree.join("image"))?;
+    ext4::build(&disk, &tree, 0)?;
+    step.done("built");
+    Ok(disk)
+}
+
+/// Copies a program without its debug information, which no guest reads; its symbols stay, for backtraces.
+fn strip(from: &Path, to: &Path) -> Result<()> {
+    step::quietly(Command::new("strip").arg("--strip-debug").arg("-o").arg(to).arg(from))
+}
+
+/// Copies all of the image but its OCI layout, as hard links: the disk is made from them and they are gone.
+fn copy_image(image: &Path, to: &Path) -> Result<()> {
+    step::quietly(Command::new("cp").args(["--archive", "--link"]).arg(image).arg(to))?;
+    fs::remove_dir_all(to.join("oci")).with_context(|| format!("cannot remove the OCI layout from {}", to.display()))
+}

@@ -22,9 +22,7 @@ pub(super) fn build(workspace: &Workspace) -> Result<PathBuf> {
     let scratch = tempfile::Builder::new().prefix("root-").tempdir_in(workspace.guest())?;
     let tree = scratch.path().join("root");
     debian::install(&tree, pins::GUEST_PACKAGES)?;
-    for mount_point in ["opt/image", "opt/payload"] {
-        std::fs::create_dir_all(tree.join(mount_point))?;
-    }
+    std::fs::create_dir_all(tree.join("payload"))?;
     ext4::build(&disk, &tree, ROOM)?;
     key::remember(&disk, &built_from)?;
     step.done("built");

@@ -30,7 +30,7 @@ impl Apt {
     }
 
     /// Fetches `package` and unpacks it into `directory`, which must be empty.
-    pub(super) fn unpack(&mut self, package: &str, directory: &Path) -> Result<()> {
+    pub(super) fn unpack(package: &str, directory: &Path) -> Result<()> {
         let mut download = Command::new("apt-get");
         // Not as apt's own user, who may not write here.
         step::quietly(download.args(["-o", "APT::Sandbox::User=root", "download", package]).current_dir(directory))?;
@@ -45,7 +45,9 @@ impl Apt {
         let listing = step::output(Command::new("apt-cache").args(["depends", "--important", meta]))?;
         let names = listing.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
         let found = names.map(str::to_owned).find(|name| name.starts_with(prefix));
-        found.with_context(|| format!("package {meta} depends on no {prefix}*: are Debian's security updates in apt's sources?"))
+        found.with_context(|| {
+            format!("package {meta} depends on no {prefix}*: are Debian's security updates in apt's sources?")
+        })
     }
 
     fn update(&mut self) -> Result<()> {

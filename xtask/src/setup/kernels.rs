@@ -33,7 +33,7 @@ pub(super) fn install(workspace: &Workspace, apt: &mut Apt, kernel: Kernel) -> R
     let package = apt.dependency(pins::kernel_package(kernel), &format!("linux-image-{kernel}."))?;
     let step = Step::start(format!("guest kernel {kernel}: {package}"));
     let scratch = tempfile::Builder::new().prefix("kernel-").tempdir_in(workspace.guest())?;
-    apt.unpack(&package, scratch.path())?;
+    Apt::unpack(&package, scratch.path())?;
     if directory.exists() {
         fs::remove_dir_all(&directory).with_context(|| format!("cannot remove {}", directory.display()))?;
     }
@@ -74,7 +74,9 @@ fn load_order(dependencies: &str, wanted: &[&str]) -> Vec<PathBuf> {
     let mut order: Vec<PathBuf> = Vec::new();
     for name in wanted {
         let line = dependencies.lines().filter_map(|line| line.split_once(':'));
-        let Some((file, needs)) = line.into_iter().find(|(file, _)| module_name(Path::new(file)) == *name) else { continue };
+        let Some((file, needs)) = line.into_iter().find(|(file, _)| module_name(Path::new(file)) == *name) else {
+            continue;
+        };
         for path in needs.split_whitespace().rev().chain([file]).map(PathBuf::from) {
             if !order.contains(&path) {
                 order.push(path);

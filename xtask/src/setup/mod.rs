@@ -22,7 +22,10 @@ const KVM_DEADLINE: Duration = Duration::from_secs(8);
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     step::heading("setup");
     let started = Instant::now();
-    ensure!(rustix::process::geteuid().is_root(), "setup installs Debian packages and makes file systems: run it as root");
+    ensure!(
+        rustix::process::geteuid().is_root(),
+        "setup installs Debian packages and makes file systems: run it as root"
+    );
     let mut apt = apt::Apt::default();
     apt.install(crate::pins::HOST_PACKAGES)?;
     toolchain::link()?;
@@ -31,7 +34,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     for kernel in Kernel::ALL {
         kernels::install(workspace, &mut apt, kernel)?;
     }
-    accelerator(workspace)?;
+    step::found(&format!("guests run on {}", accelerator(workspace)?.name()));
     println!("{:>10}  setup ({:.1} s)", "done", started.elapsed().as_secs_f64());
     Ok(())
 }
@@ -46,7 +49,6 @@ pub(crate) fn run_for_check(workspace: &Workspace) -> Result<()> {
 pub(crate) fn accelerator(workspace: &Workspace) -> Result<Accelerator> {
     let file = workspace.accelerator();
     if let Some(known) = Accelerator::remembered(&file) {
-        step::found(&format!("guests run on {}", known.name()));
         return Ok(known);
     }
     let step = Step::start("trying KVM");

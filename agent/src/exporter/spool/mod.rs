@@ -1,184 +1,247 @@
-//! Events on disk, between the kernel and a collector that may be away: bounded, in order, found again after SIGKILL.
+//! Events on disk until the collector has them: a directory of bounded size, written by one thread and read by another.
 //!
-//! The spool is a directory of segments, written by a [`Writer`] and read by a [`Reader`], one thread each. A record is
-//! *published* to the reader only once it is on the disk, so that no number the collector has seen is ever given to
-//! another event, not even after a power cut.
-//!
-//! When the spool is full, the **newest** events are refused and counted. The oldest are the beginning of an incident,
-//! already numbered and perhaps on their way; refusing the newest keeps the numbering consecutive, and nobody can flush
-//! the record of how they got in by making noise afterwards.
+//! Records are not synced one by one. What `write` has accepted survives the death of the agent, which is what is to
+//! be survived here; a crash of the machine may take the last seconds with it, and the new boot id says so.
 
 mod frame;
 mod numbering;
 mod reader;
+mod recovery;
 mod segment;
 #[cfg(test)]
 mod tests;
-mod writer;
 
 use std::{
-    collections::VecDeque,
-    fs::{self, File, TryLockError},
-    io,
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{self, Write as _},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use plimsoll_proto::limits;
-use tokio::sync::Notify;
+use plimsoll_proto::v1;
+use prost::Message as _;
 
-use self::{
-    numbering::State,
-    segment::{Ending, Segment},
-};
+use self::{numbering::State, segment::Segment};
 pub use self::{
     numbering::{Numbering, Position},
-    reader::{Batch, Reader},
-    writer::Writer,
+    reader::{Acknowledged, Batch, Reader},
 };
-use super::counters::Counters;
 
-/// Smallest bound of a spool, in bytes; below it not even a few events of the largest size fit.
-pub const MIN_BYTES: u64 = 4 * limits::EVENT_BYTES as u64;
-const MAX_SEGMENT_BYTES: u64 = 4 << 20;
-/// A full spool gains room when its oldest segment is acknowledged, so a segment is a small part of it.
-const SEGMENTS: u64 = 16;
+/// Bytes after which a segment is closed, if the bound leaves room for some of that size.
+const SEGMENT_BYTES: u64 = 1 << 20;
+/// The smallest spool that is of use.
+pub const MINIMUM_BYTES: u64 = 1 << 20;
 
-/// Why a spool cannot be used.
+/// Why a spool cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum SpoolError {
-    #[error("cannot use `{path}` as the event spool")]
-    Io { path: PathBuf, #[source] source: io::Error },
-    #[error("the event spool `{path}` is in use by another agent; stop it, or give this one another state directory")]
+    #[error("cannot use the spool directory `{path}`")]
+    Directory {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("the spool directory `{path}` is in use by another agent")]
     InUse { path: PathBuf },
-    #[error("a spool of {bytes} bytes is too small; it needs at least {MIN_BYTES}")]
+    #[error("cannot read `{path}`; move it away to go on without the events in it")]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("a spool of {bytes} bytes is too small, the least is {MINIMUM_BYTES}")]
     TooSmall { bytes: u64 },
 }
 
-/// What the reader may see, and what counts against the bound.
-struct Index {
-    /// Oldest first.
-    segments: VecDeque<Segment>,
-    /// Bytes of all segments.
-    total: u64,
+/// Why an event was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    #[error("the spool is full")]
+    Full,
+    #[error("the spool cannot be written")]
+    Write(#[from] io::Error),
 }
 
 /// What writer and reader share.
+#[derive(Debug)]
 struct Shared {
     directory: PathBuf,
-    index: Mutex<Index>,
-    published: Notify,
-    counters: Arc<Counters>,
-    /// Held as long as either side lives.
+    bound: u64,
+    contents: Mutex<Contents>,
+    /// Held for as long as the spool is open.
     _lock: File,
 }
 
-impl Shared {
-    fn index(&self) -> MutexGuard<'_, Index> {
-        // Every change to the index is complete before the guard is dropped, also if its holder panicked elsewhere.
-        self.index.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+#[derive(Debug)]
+struct Contents {
+    /// By number, oldest first.
+    segments: BTreeMap<u64, Segment>,
+    /// The segment that is being written.
+    active: Option<u64>,
+    /// `None` until something has been acknowledged, ever.
+    state: Option<State>,
 }
 
-/// Opens, or makes, the spool in `directory` for at most `max_bytes` of events.
-///
-/// Numbering goes on where it stopped within the same boot. Records of earlier boots keep their numbering and are read
-/// first.
-pub fn open(
-    directory: &Path,
-    max_bytes: u64,
-    boot_id: &str,
-    counters: &Arc<Counters>,
-) -> Result<(Writer, Reader), SpoolError> {
-    if max_bytes < MIN_BYTES {
-        return Err(SpoolError::TooSmall { bytes: max_bytes });
+/// Appends events.
+#[derive(Debug)]
+pub struct Writer {
+    shared: Arc<Shared>,
+    numbering: Arc<Numbering>,
+    next_sequence: u64,
+    next_segment: u64,
+    file: Option<File>,
+    record: Vec<u8>,
+}
+
+/// An opened spool.
+#[derive(Debug)]
+pub struct Opened {
+    pub writer: Writer,
+    pub reader: Reader,
+    /// Stretches of earlier events that could not be read back and are gone.
+    pub corrupt: u64,
+}
+
+/// Opens the spool in `directory`, which is made if it does not exist, for events of the boot `boot_id`. All files
+/// together have at most `bound` bytes.
+pub fn open(directory: &Path, boot_id: &str, bound: u64) -> Result<Opened, SpoolError> {
+    if bound < MINIMUM_BYTES {
+        return Err(SpoolError::TooSmall { bytes: bound });
     }
-    let failed = |source| SpoolError::Io { path: directory.to_owned(), source };
-    fs::create_dir_all(directory).map_err(failed)?;
     let lock = lock(directory)?;
-    let state = State::load(directory).map_err(failed)?;
-    let found = Found::read(directory, counters).map_err(failed)?;
-    let (numbering, next) = found.resume(boot_id, state.as_ref()).map_err(failed)?;
-    let total = found.segments.iter().map(|segment| segment.length).sum();
-    let shared = Arc::new(Shared {
-        directory: directory.to_owned(),
-        index: Mutex::new(Index { segments: found.segments, total }),
-        published: Notify::new(),
-        counters: Arc::clone(counters),
-        _lock: lock,
-    });
-    let numbering = Arc::new(numbering);
-    let reader = Reader::new(Arc::clone(&shared), state, Arc::clone(&numbering), next);
-    let sizes = writer::Sizes { spool: max_bytes, segment: (max_bytes / SEGMENTS).min(MAX_SEGMENT_BYTES) };
-    Ok((Writer::new(shared, sizes, numbering, next, found.next_number), reader))
+    let found = recovery::read(directory, boot_id)?;
+    let contents = Contents { segments: found.segments, active: None, state: found.state };
+    let shared =
+        Arc::new(Shared { directory: directory.to_owned(), bound, contents: Mutex::new(contents), _lock: lock });
+    shared.contents().remove_acknowledged();
+    let numbering = Arc::new(found.numbering);
+    let reader = Reader::new(Arc::clone(&shared), Arc::clone(&numbering));
+    let writer = Writer {
+        shared,
+        numbering,
+        next_sequence: found.next_sequence,
+        next_segment: found.next_segment,
+        file: None,
+        record: Vec::new(),
+    };
+    Ok(Opened { writer, reader, corrupt: found.corrupt })
 }
 
+/// Two writers would give the same numbers to different events.
 fn lock(directory: &Path) -> Result<File, SpoolError> {
-    let path = directory.join("lock");
-    let failed = |source| SpoolError::Io { path: path.clone(), source };
-    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+    let failed = |source| SpoolError::Directory { path: directory.to_owned(), source };
+    fs::create_dir_all(directory).map_err(failed)?;
+    let file = File::options().create(true).truncate(false).write(true).open(directory.join("lock")).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(SpoolError::InUse { path: directory.to_owned() }),
-        Err(TryLockError::Error(source)) => Err(failed(source)),
+        Err(fs::TryLockError::WouldBlock) => Err(SpoolError::InUse { path: directory.to_owned() }),
+        Err(fs::TryLockError::Error(source)) => Err(failed(source)),
     }
 }
 
-/// What an earlier agent left behind.
-struct Found {
-    segments: VecDeque<Segment>,
-    /// Number for the next segment.
-    next_number: u64,
-    /// Last record number and ending of the newest segment.
-    newest: Option<(u64, Ending)>,
+impl Shared {
+    fn contents(&self) -> MutexGuard<'_, Contents> {
+        // Every change under the lock is a single assignment, so a panicking thread leaves nothing half done.
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-impl Found {
-    fn read(directory: &Path, counters: &Counters) -> io::Result<Self> {
-        let mut files = Vec::new();
-        for entry in fs::read_dir(directory)? {
-            let path = entry?.path();
-            files.extend(segment::number(&path).map(|number| (number, path)));
-        }
-        files.sort();
-        let mut found = Self { segments: VecDeque::new(), next_number: 0, newest: None };
-        for (number, path) in files {
-            let recovered = segment::recover(&path, number)?;
-            found.next_number = number.saturating_add(1);
-            if recovered.ending == Ending::Corrupt {
-                counters.spool_corrupt.add(1);
-                tracing::error!(path = %path.display(), "a part of the spool is damaged; its events are lost");
+impl Contents {
+    fn bytes(&self) -> u64 {
+        self.segments.values().map(|segment| segment.length).sum()
+    }
+
+    /// Deletes segments whose every event the collector has.
+    fn remove_acknowledged(&mut self) {
+        let Some(position) = self.state.as_ref().map(|state| state.position) else { return };
+        let active = self.active;
+        self.segments.retain(|number, segment| {
+            let end = Position { segment: *number, offset: segment.length };
+            if end > position || active == Some(*number) {
+                return true;
             }
-            match recovered.segment {
-                Some(segment) => {
-                    found.newest = Some((recovered.last, recovered.ending));
-                    found.segments.push_back(segment);
+            match fs::remove_file(&segment.path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    tracing::warn!(path = %segment.path.display(), %error, "a segment that was sent cannot be removed");
+                    true
                 }
-                // The agent was stopped while it made the file; no record can have been in it.
-                None if recovered.ending == Ending::Torn => {}
-                None => found.newest = Some((0, Ending::Corrupt)),
+                _ => false,
+            }
+        });
+    }
+}
+
+impl Writer {
+    /// Gives the event its number and writes it. An event that is refused has no number, so it leaves no gap.
+    ///
+    /// A full spool refuses the newest events: the oldest are the ones that say how an incident began, they have
+    /// numbers already, and a flood must not be a means to erase them.
+    pub fn append(&mut self, mut event: v1::Event) -> Result<u64, AppendError> {
+        event.sequence = self.next_sequence;
+        self.record.clear();
+        frame::write(&event.encode_to_vec(), &mut self.record).ok_or(io::Error::from(io::ErrorKind::FileTooLarge))?;
+        let length = self.record.len() as u64;
+        let (bytes, active) = {
+            let contents = self.shared.contents();
+            (contents.bytes(), contents.active.and_then(|number| contents.segments.get(&number)).cloned())
+        };
+        let room = |segment: &Segment| segment.length + length <= self.segment_bytes();
+        match (active.filter(room), self.file.take()) {
+            (Some(segment), Some(file)) if bytes + length <= self.shared.bound => self.write(file, &segment),
+            (Some(_), Some(file)) => {
+                self.file = Some(file);
+                Err(AppendError::Full)
+            }
+            _ if bytes + length + numbering::HEADER_BYTES as u64 > self.shared.bound => Err(AppendError::Full),
+            _ => {
+                let (file, segment) = self.start_segment()?;
+                self.write(file, &segment)
             }
         }
-        Ok(found)
     }
 
-    /// The numbering to go on with, and the next number.
-    fn resume(&self, boot_id: &str, state: Option<&State>) -> io::Result<(Numbering, u64)> {
-        let state = state.filter(|state| state.numbering.boot_id == boot_id);
-        let newest = self.segments.back().filter(|segment| segment.numbering.boot_id == boot_id);
-        match (newest, self.newest) {
-            // Records may be lost whose numbers the collector has seen, and nobody knows how many.
-            (_, Some((_, Ending::Corrupt))) => Ok((Numbering::fresh(boot_id)?, 1)),
-            (Some(segment), Some((last, ending))) => {
-                // The torn record keeps its number, so that the collector sees that one is missing.
-                let torn = u64::from(ending == Ending::Torn);
-                let seen = state.filter(|state| state.numbering == *segment.numbering).map_or(0, |state| state.acknowledged);
-                Ok((Numbering::clone(&segment.numbering), last.max(seen).saturating_add(1 + torn)))
+    /// Bytes of all segments.
+    pub fn bytes(&self) -> u64 {
+        self.shared.contents().bytes()
+    }
+
+    /// Whose numbers new events get.
+    pub fn numbering(&self) -> &Numbering {
+        &self.numbering
+    }
+
+    /// Small against the bound: a segment is deleted whole, so what is acknowledged of the last one still takes room.
+    fn segment_bytes(&self) -> u64 {
+        SEGMENT_BYTES.min(self.shared.bound / 8)
+    }
+
+    fn start_segment(&mut self) -> io::Result<(File, Segment)> {
+        self.shared.contents().active = None;
+        let number = self.next_segment;
+        let (file, segment) = segment::create(&self.shared.directory, number, &self.numbering, self.next_sequence)?;
+        self.next_segment += 1;
+        let mut contents = self.shared.contents();
+        contents.segments.insert(number, segment.clone());
+        contents.active = Some(number);
+        contents.remove_acknowledged();
+        Ok((file, segment))
+    }
+
+    fn write(&mut self, mut file: File, segment: &Segment) -> Result<u64, AppendError> {
+        if let Err(error) = file.write_all(&self.record) {
+            // Half a record may have been written. If it cannot be cut off, the next event begins a new segment.
+            if file.set_len(segment.length).is_ok() {
+                self.file = Some(file);
             }
-            _ => match state {
-                Some(state) => Ok((state.numbering.clone(), state.acknowledged.saturating_add(1))),
-                None => Ok((Numbering::fresh(boot_id)?, 1)),
-            },
+            return Err(error.into());
         }
+        self.file = Some(file);
+        if let Some(published) = self.shared.contents().segments.get_mut(&segment.number) {
+            published.length += self.record.len() as u64;
+        }
+        let sequence = self.next_sequence;
+        self.next_sequence += 1;
+        Ok(sequence)
     }
 }

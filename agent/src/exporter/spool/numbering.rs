@@ -68,14 +68,22 @@ impl State {
         }
     }
 
-    /// Replaces the state on disk, whole or not at all.
+    /// Replaces the state on disk, whole or not at all. Nothing is synced, since this happens for every
+    /// acknowledgement: a killed agent finds what it wrote, and after a crash of the machine the boot id is new, so a
+    /// state that is stale or empty then costs repetitions and no number is used twice.
     pub(super) fn save(&self, directory: &Path) -> io::Result<()> {
         let temporary = directory.join("state.new");
         let mut file = File::create(&temporary)?;
         file.write_all(&framed(self)?)?;
-        file.sync_data()?;
-        fs::rename(&temporary, directory.join(STATE))?;
-        File::open(directory)?.sync_all()
+        fs::rename(&temporary, directory.join(STATE))
+    }
+
+    /// Forgets the state on disk.
+    pub(super) fn remove(directory: &Path) -> io::Result<()> {
+        match fs::remove_file(directory.join(STATE)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 }
 

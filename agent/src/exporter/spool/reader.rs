@@ -1,180 +1,172 @@
-//! The end of the spool that shrinks.
+//! Reads events in the order of writing, and keeps how far the collector has acknowledged them.
 
 use std::{
     fs::File,
     io::{self, Read as _, Seek as _, SeekFrom},
     sync::Arc,
-    time::{Duration, Instant},
 };
 
 use plimsoll_proto::{limits, v1};
 use prost::Message as _;
 
 use super::{
-    Numbering, Position, Shared,
+    Shared,
     frame::{self, Frame},
-    numbering::State,
+    numbering::{Numbering, Position, State},
     segment::Segment,
 };
 
-/// How stale the state on disk may become; a stale one means that acknowledged events are sent once more.
-const SAVE_EVERY: Duration = Duration::from_secs(1);
+/// Bytes read at once. More than one record has, so that a whole one is always seen.
+const READ_BYTES: usize = 512 << 10;
+/// Events of one batch.
+const BATCH_EVENTS: usize = 256;
 
-/// Consecutive records of one numbering.
-#[derive(Debug)]
+const _: () = assert!(READ_BYTES > 2 * limits::EVENT_BYTES && READ_BYTES < limits::BATCH_BYTES / 2);
+const _: () = assert!(BATCH_EVENTS <= limits::BATCH_EVENTS);
+
+/// Events of one numbering, in order.
+#[derive(Clone, Debug)]
 pub struct Batch {
-    /// Whose numbers they have.
     pub numbering: Arc<Numbering>,
-    /// In order, at least one.
+    /// At least one.
     pub events: Vec<v1::Event>,
-    /// Number of the last.
+    /// Number of the last event.
     pub last: u64,
-    /// Where the next batch begins.
+    /// Where the next event is.
     pub end: Position,
 }
 
-/// Reads published records in order, and removes those that were acknowledged.
+/// Reads events. Several calls may be ahead of what is acknowledged.
+#[derive(Debug)]
 pub struct Reader {
     shared: Arc<Shared>,
-    /// The numbering of events that are written now.
-    numbering: Arc<Numbering>,
+    newest: Arc<Numbering>,
     position: Position,
-    state: State,
-    saved: Instant,
-}
-
-impl std::fmt::Debug for Reader {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reader").field("position", &self.position).field("state", &self.state).finish_non_exhaustive()
-    }
+    corrupt: u64,
 }
 
 impl Reader {
-    /// `next` is the number the next event will get.
-    pub(super) fn new(shared: Arc<Shared>, state: Option<State>, numbering: Arc<Numbering>, next: u64) -> Self {
-        let state = state.unwrap_or_else(|| State {
-            numbering: Numbering::clone(&numbering),
-            // With segments on disk this is not the whole truth, but then they are what numbering resumes from.
-            acknowledged: next.saturating_sub(1),
-            position: Position::default(),
-        });
-        let position = state.position;
-        Self { shared, numbering, position, state, saved: Instant::now() }
+    pub(super) fn new(shared: Arc<Shared>, newest: Arc<Numbering>) -> Self {
+        let mut reader = Self { shared, newest, position: Position::default(), corrupt: 0 };
+        reader.rewind();
+        reader
     }
 
-    /// The numbering of events that are written now.
-    pub fn numbering(&self) -> &Numbering {
-        &self.numbering
+    /// Goes back to the first event that is not acknowledged.
+    pub fn rewind(&mut self) {
+        self.position = self.shared.contents().state.as_ref().map(|state| state.position).unwrap_or_default();
     }
 
-    /// Reads on, at most `max_events` and about `max_bytes` of them; `None` once everything published was read.
-    ///
-    /// # Errors
-    /// If a file cannot be read. Damaged files are no error: what they had is counted and skipped.
-    pub fn read(&mut self, max_events: usize, max_bytes: usize) -> io::Result<Option<Batch>> {
-        while let Some(segment) = self.current() {
-            let offset = if segment.number == self.position.segment { self.position.offset } else { 0 };
-            let offset = offset.max(segment.start);
-            let bytes = read_range(&segment, offset, max_bytes + limits::EVENT_BYTES)?;
-            let (events, length, damaged) = decode(&bytes, max_events, max_bytes);
-            if damaged {
-                self.shared.counters.spool_corrupt.add(1);
-                tracing::error!(path = %segment.path.display(), "a part of the spool is damaged; its events are lost");
+    /// The next events; `None` if there are none yet.
+    pub fn next_batch(&mut self) -> io::Result<Option<Batch>> {
+        while let Some((segment, offset)) = self.unread() {
+            let batch = match read(&segment, offset) {
+                Ok(bytes) => decode(&bytes, &segment, offset),
+                Err(error) if is_gone(&error) => None,
+                Err(error) => return Err(error),
+            };
+            if let Some(batch) = batch {
+                self.position = batch.end;
+                return Ok(Some(batch));
             }
-            let offset = if damaged { u64::MAX } else { offset + length as u64 };
-            self.position = Position { segment: segment.number, offset };
-            if let Some(last) = events.last().map(|event| event.sequence) {
-                return Ok(Some(Batch { numbering: segment.numbering, events, last, end: self.position }));
-            }
+            tracing::error!(path = %segment.path.display(), offset, "events of the spool cannot be read back");
+            self.corrupt += 1;
+            self.position = Position { segment: segment.number, offset: segment.length };
         }
         Ok(None)
     }
 
-    /// The oldest segment with something unread.
-    fn current(&self) -> Option<Segment> {
-        let index = self.shared.index();
-        let unread = |segment: &&Segment| {
-            let at = Position { segment: segment.number, offset: segment.length };
-            at > self.position && segment.length > segment.start
-        };
-        index.segments.iter().find(unread).cloned()
+    /// Whether every event on disk has been read.
+    pub fn is_at_end(&self) -> bool {
+        self.unread().is_none()
     }
 
-    /// Whether everything published was acknowledged.
-    pub fn is_drained(&self) -> bool {
-        let end = |segment: &Segment| Position { segment: segment.number, offset: segment.length };
-        let index = self.shared.index();
-        let unread = |segment: &Segment| end(segment) > self.state.position && segment.length > segment.start;
-        !index.segments.iter().any(unread)
+    /// Stretches that could not be read back since this was last asked.
+    pub fn take_corrupt(&mut self) -> u64 {
+        std::mem::take(&mut self.corrupt)
     }
 
-    /// Waits until more was published than there was at the last call.
-    pub async fn published(&self) {
-        self.shared.published.notified().await;
+    /// The numbering that heartbeats name: the newest one.
+    pub fn numbering(&self) -> Arc<Numbering> {
+        Arc::clone(&self.newest)
     }
 
-    /// Reads again from the first record that was not acknowledged.
-    pub fn rewind(&mut self) {
-        self.position = self.state.position;
+    /// Bytes of all segments.
+    pub fn bytes(&self) -> u64 {
+        self.shared.contents().bytes()
     }
 
-    /// Everything up to the end of this batch is stored by the collector; segments that are not needed are removed.
-    pub fn acknowledge(&mut self, batch: &Numbering, last: u64, end: Position) -> io::Result<()> {
-        self.state = State { numbering: batch.clone(), acknowledged: last, position: end };
-        let done = self.acknowledged_segments();
-        if !done.is_empty() || self.saved.elapsed() >= SAVE_EVERY {
-            self.save()?;
+    /// Remembers that the collector has `batch` and everything before it, and deletes what is no longer needed.
+    pub fn acknowledge(&self, batch: &Acknowledged) -> io::Result<()> {
+        let mut contents = self.shared.contents();
+        let state =
+            State { numbering: Numbering::clone(&batch.numbering), acknowledged: batch.last, position: batch.end };
+        if let Err(error) = state.save(&self.shared.directory) {
+            // On a full disk sent segments must go all the same, or it stays full. With an old state that would be
+            // wrong, numbers could be used twice; with none, a restart sends again or begins a new numbering.
+            tracing::warn!(%error, "the spool's state cannot be written");
+            State::remove(&self.shared.directory)?;
         }
-        for segment in done {
-            // Saved first: a state that points before a missing segment is fine, one that forgets its numbers is not.
-            std::fs::remove_file(&segment.path)?;
-            let mut index = self.shared.index();
-            index.total = index.total.saturating_sub(segment.length);
-            index.segments.retain(|kept| kept.number != segment.number);
-        }
+        contents.state = Some(state);
+        contents.remove_acknowledged();
         Ok(())
     }
 
-    /// Every wholly acknowledged segment but the newest, which may still grow.
-    fn acknowledged_segments(&self) -> Vec<Segment> {
-        let index = self.shared.index();
-        let older = index.segments.len().saturating_sub(1);
-        let done = |segment: &&Segment| Position { segment: segment.number, offset: segment.length } <= self.state.position;
-        index.segments.iter().take(older).take_while(done).cloned().collect()
-    }
-
-    /// Puts the state on disk.
-    pub fn save(&mut self) -> io::Result<()> {
-        self.state.save(&self.shared.directory)?;
-        self.saved = Instant::now();
-        Ok(())
+    /// The segment that the position is in, or the next that has something, and the offset to read from.
+    fn unread(&self) -> Option<(Segment, u64)> {
+        let contents = self.shared.contents();
+        contents.segments.range(self.position.segment..).find_map(|(number, segment)| {
+            let offset = if *number == self.position.segment { self.position.offset } else { 0 };
+            let offset = offset.max(segment.start);
+            (offset < segment.length).then(|| (segment.clone(), offset))
+        })
     }
 }
 
-fn read_range(segment: &Segment, offset: u64, max_bytes: usize) -> io::Result<Vec<u8>> {
+/// A batch without its events, as it is remembered until it is acknowledged.
+#[derive(Clone, Debug)]
+pub struct Acknowledged {
+    pub numbering: Arc<Numbering>,
+    pub last: u64,
+    pub end: Position,
+    /// Number of events.
+    pub count: u64,
+}
+
+impl Batch {
+    /// What to remember of it.
+    pub fn mark(&self) -> Acknowledged {
+        let count = self.events.len() as u64;
+        Acknowledged { numbering: Arc::clone(&self.numbering), last: self.last, end: self.end, count }
+    }
+}
+
+/// Errors that stay however often one tries: the file was taken away, or its medium is broken.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof)
+        || error.raw_os_error() == Some(libc::EIO)
+}
+
+fn read(segment: &Segment, offset: u64) -> io::Result<Vec<u8>> {
     let mut file = File::open(&segment.path)?;
     file.seek(SeekFrom::Start(offset))?;
     let mut bytes = Vec::new();
-    file.take(segment.length.saturating_sub(offset).min(max_bytes as u64)).read_to_end(&mut bytes)?;
+    file.take((segment.length - offset).min(READ_BYTES as u64)).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// The events, the bytes they take, and whether something that is no event follows.
-fn decode(bytes: &[u8], max_events: usize, max_bytes: usize) -> (Vec<v1::Event>, usize, bool) {
+/// The sound records at the start of `bytes`; `None` if there is not even one.
+fn decode(bytes: &[u8], segment: &Segment, offset: u64) -> Option<Batch> {
     let (mut events, mut at) = (Vec::new(), 0);
-    while events.len() < max_events && at < max_bytes {
-        match frame::read(bytes.get(at..).unwrap_or_default(), limits::EVENT_BYTES) {
-            Frame::Whole { payload, length } => match v1::Event::decode(payload) {
-                Ok(event) => {
-                    events.push(event);
-                    at += length;
-                }
-                Err(_) => return (events, at, true),
-            },
-            Frame::End => break,
-            // The range always has room for the largest record, so that a cut one is damage here.
-            Frame::Torn | Frame::Corrupt => return (events, at, true),
-        }
+    while events.len() < BATCH_EVENTS {
+        let rest = bytes.get(at..).unwrap_or_default();
+        // Whatever else is here is looked at again with the next batch, where it comes first.
+        let Frame::Whole { payload, length } = frame::read(rest, limits::EVENT_BYTES) else { break };
+        let Ok(event) = v1::Event::decode(payload) else { break };
+        events.push(event);
+        at += length;
     }
-    (events, at, false)
+    let last = events.last()?.sequence;
+    let end = Position { segment: segment.number, offset: offset + at as u64 };
+    Some(Batch { numbering: Arc::clone(&segment.numbering), events, last, end })
 }

@@ -50,6 +50,8 @@ pub(super) struct Segment {
 pub(super) struct Recovered {
     /// `None` if the header was unusable.
     pub(super) segment: Option<Segment>,
+    /// Number that the header promises for the first record.
+    pub(super) first: u64,
     /// Number of the last record, or the one before the first if there is none.
     pub(super) last: u64,
     pub(super) ending: Ending,
@@ -66,14 +68,17 @@ pub(super) fn number(path: &Path) -> Option<u64> {
 }
 
 /// Makes a new file whose header is on disk.
-pub(super) fn create(directory: &Path, number: u64, numbering: &Arc<Numbering>, first: u64) -> io::Result<(File, Segment)> {
+pub(super) fn create(
+    directory: &Path,
+    number: u64,
+    numbering: &Arc<Numbering>,
+    first: u64,
+) -> io::Result<(File, Segment)> {
     let path = path(directory, number);
     let header = framed(&Header { numbering: Numbering::clone(numbering), first })?;
     let mut file = File::options().append(true).create_new(true).open(&path)?;
-    let written = file
-        .write_all(&header)
-        .and_then(|()| file.sync_data())
-        .and_then(|()| File::open(directory)?.sync_all());
+    let written =
+        file.write_all(&header).and_then(|()| file.sync_data()).and_then(|()| File::open(directory)?.sync_all());
     if let Err(error) = written {
         // On a full disk the file exists without its header; it must not stand in the way of the next try.
         fs::remove_file(&path)?;
@@ -106,10 +111,10 @@ impl Recovered {
 fn scan(bytes: &[u8], path: &Path, number: u64) -> Recovered {
     let (header, start) = match frame::read(bytes, HEADER_BYTES) {
         Frame::Whole { payload, length } => (serde_json::from_slice::<Header>(payload).ok(), length),
-        Frame::End | Frame::Torn => return Recovered { segment: None, last: 0, ending: Ending::Torn },
-        Frame::Corrupt => return Recovered { segment: None, last: 0, ending: Ending::Corrupt },
+        Frame::End | Frame::Torn => return Recovered { segment: None, first: 0, last: 0, ending: Ending::Torn },
+        Frame::Corrupt => return Recovered { segment: None, first: 0, last: 0, ending: Ending::Corrupt },
     };
-    let Some(header) = header else { return Recovered { segment: None, last: 0, ending: Ending::Corrupt } };
+    let Some(header) = header else { return Recovered { segment: None, first: 0, last: 0, ending: Ending::Corrupt } };
     let (mut at, mut last) = (start, header.first.saturating_sub(1));
     let ending = loop {
         match frame::read(bytes.get(at..).unwrap_or_default(), limits::EVENT_BYTES) {
@@ -124,5 +129,5 @@ fn scan(bytes: &[u8], path: &Path, number: u64) -> Recovered {
     };
     let numbering = Arc::new(header.numbering);
     let segment = Segment { number, path: path.to_owned(), numbering, start: start as u64, length: at as u64 };
-    Recovered { segment: Some(segment), last, ending }
+    Recovered { segment: Some(segment), first: header.first, last, ending }
 }

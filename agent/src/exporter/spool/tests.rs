@@ -1,320 +1,225 @@
-use std::{fs::OpenOptions, os::unix::fs::FileExt as _};
-
 use super::*;
-use plimsoll_proto::v1;
 
 const BOOT: &str = "boot-1";
 
-struct Fixture {
-    directory: tempfile::TempDir,
-    counters: Arc<Counters>,
-}
-
-impl Fixture {
-    fn new() -> Self {
-        Self { directory: tempfile::tempdir().unwrap(), counters: Arc::default() }
-    }
-
-    fn open(&self, boot: &str) -> (Writer, Reader) {
-        self.open_bounded(boot, 1 << 20)
-    }
-
-    fn open_bounded(&self, boot: &str, bytes: u64) -> (Writer, Reader) {
-        open(self.directory.path(), bytes, boot, &self.counters).unwrap()
-    }
-
-    fn segments(&self) -> Vec<PathBuf> {
-        let mut paths: Vec<_> = fs::read_dir(self.directory.path())
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .filter(|path| segment::number(path).is_some())
-            .collect();
-        paths.sort();
-        paths
-    }
-
-    fn cut(&self, segment: &Path, bytes: u64) {
-        let file = OpenOptions::new().write(true).open(segment).unwrap();
-        file.set_len(file.metadata().unwrap().len() - bytes).unwrap();
-    }
-
-    fn flip(&self, segment: &Path, needle: &str) {
-        let bytes = fs::read(segment).unwrap();
-        let at = bytes.windows(needle.len()).position(|window| window == needle.as_bytes()).unwrap();
-        OpenOptions::new().write(true).open(segment).unwrap().write_all_at(b"!", at as u64).unwrap();
-    }
-}
-
 fn event(path: &str) -> v1::Event {
-    v1::Event { file: Some(v1::File { path: path.to_owned(), ..Default::default() }), ..Default::default() }
+    v1::Event { file: Some(v1::File { path: path.to_owned(), ..v1::File::default() }), ..v1::Event::default() }
 }
 
-fn events(count: usize) -> Vec<v1::Event> {
-    (0..count).map(|n| event(&format!("/event/{n}"))).collect()
+fn open_at(directory: &Path, boot_id: &str) -> Opened {
+    open(directory, boot_id, MINIMUM_BYTES).unwrap()
 }
 
-fn path_of(event: &v1::Event) -> &str {
-    &event.file.as_ref().unwrap().path
+/// Appends events called `/0`, `/1`, ...; each is large enough that a segment takes few.
+fn fill(writer: &mut Writer, count: usize) -> Vec<u64> {
+    (0..count).map(|n| writer.append(event(&format!("/{n}{}", "x".repeat(10_000)))).unwrap()).collect()
 }
 
-/// Number and path of everything unread.
-fn read_all(reader: &mut Reader) -> Vec<(u64, String)> {
-    let mut found = Vec::new();
-    while let Some(batch) = reader.read(3, 1 << 20).unwrap() {
-        assert!(batch.events.len() <= 3);
-        assert_eq!(batch.last, batch.events.last().unwrap().sequence);
-        found.extend(batch.events.iter().map(|event| (event.sequence, path_of(event).to_owned())));
-    }
-    found
+/// Spool id and number of everything unread.
+fn read_all(reader: &mut Reader) -> Vec<(String, u64)> {
+    std::iter::from_fn(|| reader.next_batch().unwrap())
+        .flat_map(|batch| {
+            let spool_id = batch.numbering.spool_id.clone();
+            batch.events.into_iter().map(move |event| (spool_id.clone(), event.sequence))
+        })
+        .collect()
 }
 
-fn acknowledge_all(reader: &mut Reader) -> usize {
-    let mut count = 0;
-    while let Some(batch) = reader.read(100, 1 << 20).unwrap() {
-        count += batch.events.len();
-        reader.acknowledge(&batch.numbering, batch.last, batch.end).unwrap();
-    }
-    count
+fn numbers(reader: &mut Reader) -> Vec<u64> {
+    read_all(reader).into_iter().map(|(_, number)| number).collect()
 }
 
-fn numbers(found: &[(u64, String)]) -> Vec<u64> {
-    found.iter().map(|(number, _)| *number).collect()
-}
-
-#[test]
-fn events_come_out_in_order_with_consecutive_numbers() {
-    let fixture = Fixture::new();
-    let (mut writer, mut reader) = fixture.open(BOOT);
-    writer.append(events(10));
-    writer.append([event("/last")]);
-    let found = read_all(&mut reader);
-    assert_eq!(numbers(&found), (1..=11).collect::<Vec<_>>());
-    assert_eq!(found[0].1, "/event/0");
-    assert_eq!(found[10].1, "/last");
-    reader.rewind();
-    assert_eq!(read_all(&mut reader).len(), 11, "nothing was acknowledged");
-    assert_eq!(fixture.counters.snapshot().spooled, 11);
-}
-
-#[test]
-fn only_what_was_not_acknowledged_is_read_again() {
-    let fixture = Fixture::new();
-    let (mut writer, mut reader) = fixture.open(BOOT);
-    writer.append(events(6));
-    let batch = reader.read(4, 1 << 20).unwrap().unwrap();
-    reader.acknowledge(&batch.numbering, batch.last, batch.end).unwrap();
-    assert!(!reader.is_drained());
-    reader.rewind();
-    assert_eq!(numbers(&read_all(&mut reader)), [5, 6]);
-    reader.rewind();
-    assert_eq!(acknowledge_all(&mut reader), 2);
-    assert!(reader.is_drained());
-}
-
-#[test]
-fn numbering_goes_on_after_an_agent_was_killed() {
-    let fixture = Fixture::new();
-    let (mut writer, reader) = fixture.open(BOOT);
-    let numbering = reader.numbering().clone();
-    writer.append(events(5));
-    // Neither side gets to save anything.
-    drop((writer, reader));
-    let (mut writer, mut reader) = fixture.open(BOOT);
-    assert_eq!(*reader.numbering(), numbering);
-    writer.append([event("/after")]);
-    assert_eq!(numbers(&read_all(&mut reader)), [1, 2, 3, 4, 5, 6]);
-}
-
-#[test]
-fn numbering_goes_on_when_everything_was_acknowledged_and_removed() {
-    let fixture = Fixture::new();
-    let (mut writer, mut reader) = fixture.open(BOOT);
-    let numbering = reader.numbering().clone();
-    writer.append(events(5));
-    assert_eq!(acknowledge_all(&mut reader), 5);
-    reader.save().unwrap();
-    drop((writer, reader));
-    fixture.segments().iter().for_each(|path| fs::remove_file(path).unwrap());
-    let (mut writer, mut reader) = fixture.open(BOOT);
-    writer.append([event("/after")]);
-    assert_eq!(*reader.numbering(), numbering);
-    assert_eq!(read_all(&mut reader), [(6, "/after".to_owned())]);
-}
-
-#[test]
-fn a_wiped_spool_starts_a_numbering_that_nobody_has_seen() {
-    let fixture = Fixture::new();
-    let (writer, reader) = fixture.open(BOOT);
-    let numbering = reader.numbering().clone();
-    drop((writer, reader));
-    let (_, reader) = Fixture::new().open(BOOT);
-    assert_ne!(*reader.numbering(), numbering);
-}
-
-#[test]
-fn a_new_boot_counts_from_one_and_the_old_boots_events_are_still_read() {
-    let fixture = Fixture::new();
-    let (mut writer, reader) = fixture.open(BOOT);
-    writer.append(events(2));
-    drop((writer, reader));
-    let (mut writer, mut reader) = fixture.open("boot-2");
-    writer.append([event("/new")]);
-    let old = reader.read(10, 1 << 20).unwrap().unwrap();
-    assert_eq!((old.numbering.boot_id.as_str(), old.last), (BOOT, 2));
-    let new = reader.read(10, 1 << 20).unwrap().unwrap();
-    assert_eq!((new.numbering.boot_id.as_str(), new.last), ("boot-2", 1));
-}
-
-#[test]
-fn every_torn_tail_is_cut_and_its_number_stays_free() {
-    for bytes in [1, 5, 9] {
-        let fixture = Fixture::new();
-        let (mut writer, reader) = fixture.open(BOOT);
-        writer.append(events(4));
-        drop((writer, reader));
-        fixture.cut(&fixture.segments()[0], bytes);
-        drop(fixture.open(BOOT));
-        // A second start finds nothing to cut, and still knows of the torn record.
-        let (mut writer, mut reader) = fixture.open(BOOT);
-        writer.append([event("/after")]);
-        assert_eq!(numbers(&read_all(&mut reader)), [1, 2, 3, 5], "{bytes} bytes cut");
-        assert_eq!(fixture.counters.snapshot().spool_corrupt, 0);
+fn acknowledge_all(reader: &mut Reader) {
+    while let Some(batch) = reader.next_batch().unwrap() {
+        reader.acknowledge(&batch.mark()).unwrap();
     }
 }
 
-#[test]
-fn a_torn_header_costs_nothing() {
-    let fixture = Fixture::new();
-    let (mut writer, reader) = fixture.open(BOOT);
-    writer.append(events(2));
-    drop((writer, reader));
-    fs::write(segment::path(fixture.directory.path(), 1), b"\x10\0\0").unwrap();
-    let (mut writer, mut reader) = fixture.open(BOOT);
-    writer.append([event("/after")]);
-    assert_eq!(numbers(&read_all(&mut reader)), [1, 2, 3]);
+fn segments(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let mut paths: Vec<_> = entries.filter(|path| segment::number(path).is_some()).collect();
+    paths.sort();
+    paths
+}
+
+fn cut(path: &Path, bytes: u64) {
+    let file = File::options().write(true).open(path).unwrap();
+    file.set_len(file.metadata().unwrap().len() - bytes).unwrap();
+}
+
+fn flip(path: &Path, needle: &[u8]) {
+    let mut bytes = fs::read(path).unwrap();
+    let at = bytes.windows(needle.len()).position(|window| window == needle).unwrap();
+    bytes[at] ^= 1;
+    fs::write(path, bytes).unwrap();
 }
 
 #[test]
-fn damage_in_an_older_segment_is_counted_and_skipped_to_the_next() {
-    let fixture = Fixture::new();
-    let (mut writer, reader) = fixture.open(BOOT);
-    writer.append(events(5));
-    drop((writer, reader));
-    let (mut writer, reader) = fixture.open(BOOT);
-    writer.append([event("/next-segment")]);
-    drop((writer, reader));
-    fixture.flip(&fixture.segments()[0], "/event/2");
-    let (mut writer, mut reader) = fixture.open(BOOT);
-    writer.append([event("/after")]);
-    assert_eq!(numbers(&read_all(&mut reader)), [1, 2, 6, 7], "the gap is what the collector will notice");
-    assert_eq!(fixture.counters.snapshot().spool_corrupt, 1);
+fn events_come_back_in_order_over_segments() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut spool = open_at(directory.path(), BOOT);
+    assert_eq!(fill(&mut spool.writer, 40), (1..=40).collect::<Vec<_>>());
+    assert!(segments(directory.path()).len() > 2);
+    assert_eq!(numbers(&mut spool.reader), (1..=40).collect::<Vec<_>>());
+    assert!(spool.reader.is_at_end());
+    spool.reader.rewind();
+    assert_eq!(numbers(&mut spool.reader).len(), 40);
 }
 
 #[test]
-fn damage_in_the_newest_segment_starts_a_new_numbering() {
-    let fixture = Fixture::new();
-    let (mut writer, reader) = fixture.open(BOOT);
-    let numbering = reader.numbering().clone();
-    writer.append(events(5));
-    drop((writer, reader));
-    fixture.flip(&fixture.segments()[0], "/event/2");
-    drop(fixture.open(BOOT));
-    // The damage is cut away by now; the new numbering must have survived without an event.
-    let (mut writer, mut reader) = fixture.open(BOOT);
-    assert_ne!(*reader.numbering(), numbering);
-    writer.append([event("/after")]);
-    assert_eq!(numbers(&read_all(&mut reader)), [1, 2, 1]);
-    assert_eq!(fixture.counters.snapshot().spool_corrupt, 1);
+fn a_reopened_spool_continues_the_numbering() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut first = open_at(directory.path(), BOOT);
+    fill(&mut first.writer, 3);
+    let numbering = first.writer.numbering().clone();
+    drop(first);
+    let mut second = open_at(directory.path(), BOOT);
+    assert_eq!(second.writer.numbering(), &numbering);
+    assert_eq!(fill(&mut second.writer, 2), [4, 5]);
+    assert_eq!(numbers(&mut second.reader), [1, 2, 3, 4, 5]);
+    assert_eq!(second.corrupt, 0);
 }
 
 #[test]
-fn damage_found_while_reading_is_counted_once() {
-    let fixture = Fixture::new();
-    let (mut writer, mut reader) = fixture.open(BOOT);
-    writer.append(events(5));
-    fixture.flip(&fixture.segments()[0], "/event/2");
-    assert_eq!(numbers(&read_all(&mut reader)), [1, 2]);
-    reader.rewind();
-    assert_eq!(numbers(&read_all(&mut reader)), [1, 2]);
-    assert_eq!(fixture.counters.snapshot().spool_corrupt, 1);
-    writer.append([event("/after")]);
-    assert_eq!(numbers(&read_all(&mut reader)), [6]);
+fn numbering_continues_when_everything_was_acknowledged_and_deleted() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut first = open_at(directory.path(), BOOT);
+    fill(&mut first.writer, 3);
+    acknowledge_all(&mut first.reader);
+    let numbering = first.writer.numbering().clone();
+    drop(first);
+    let mut second = open_at(directory.path(), BOOT);
+    assert_eq!(segments(directory.path()), Vec::<PathBuf>::new());
+    assert_eq!(second.writer.numbering(), &numbering);
+    assert_eq!(fill(&mut second.writer, 1), [4]);
+    assert_eq!(numbers(&mut second.reader), [4]);
 }
 
 #[test]
-fn a_full_spool_refuses_the_newest_counts_them_and_takes_more_once_there_is_room() {
-    let fixture = Fixture::new();
-    let (mut writer, mut reader) = fixture.open_bounded(BOOT, MIN_BYTES);
-    let long = "x".repeat(4000);
-    for _ in 0..100 {
-        writer.append([event(&long)]);
+fn a_torn_record_is_cut_off_and_its_number_used_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut first = open_at(directory.path(), BOOT);
+    fill(&mut first.writer, 3);
+    let numbering = first.writer.numbering().clone();
+    drop(first);
+    cut(&segments(directory.path())[0], 5);
+    let mut second = open_at(directory.path(), BOOT);
+    assert_eq!((second.corrupt, second.writer.numbering()), (0, &numbering));
+    assert_eq!(fill(&mut second.writer, 1), [3]);
+    assert_eq!(numbers(&mut second.reader), [1, 2, 3]);
+}
+
+#[test]
+fn corruption_in_the_middle_costs_the_rest_of_its_segment_and_is_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut first = open_at(directory.path(), BOOT);
+    fill(&mut first.writer, 40);
+    let numbering = first.writer.numbering().clone();
+    drop(first);
+    flip(&segments(directory.path())[0], b"/3xxx");
+    let mut second = open_at(directory.path(), BOOT);
+    assert_eq!((second.corrupt, second.writer.numbering()), (1, &numbering));
+    assert_eq!(fill(&mut second.writer, 1), [41]);
+    let read = numbers(&mut second.reader);
+    assert_eq!(read[..3], [1, 2, 3]);
+    assert!(read[3] > 4, "{read:?}");
+    assert_eq!(read[4..], (read[3] + 1..=41).collect::<Vec<_>>());
+    drop(second);
+    assert_eq!(open_at(directory.path(), BOOT).corrupt, 0, "counted twice");
+}
+
+#[test]
+fn corruption_of_the_newest_records_begins_a_new_numbering() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut first = open_at(directory.path(), BOOT);
+    fill(&mut first.writer, 3);
+    let numbering = first.writer.numbering().clone();
+    drop(first);
+    flip(&segments(directory.path())[0], b"/1xxx");
+    let mut second = open_at(directory.path(), BOOT);
+    assert_eq!(second.corrupt, 1);
+    assert_ne!(second.writer.numbering(), &numbering);
+    assert_eq!(fill(&mut second.writer, 1), [1]);
+    let fresh = second.writer.numbering().spool_id.clone();
+    assert_eq!(read_all(&mut second.reader), [(numbering.spool_id, 1), (fresh, 1)]);
+}
+
+#[test]
+fn corruption_under_a_running_agent_is_counted_and_passed() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut spool = open_at(directory.path(), BOOT);
+    fill(&mut spool.writer, 3);
+    flip(&segments(directory.path())[0], b"/1xxx");
+    assert_eq!(numbers(&mut spool.reader), [1]);
+    assert_eq!((spool.reader.take_corrupt(), spool.reader.take_corrupt()), (1, 0));
+    fill(&mut spool.writer, 1);
+    assert_eq!(numbers(&mut spool.reader), [4]);
+}
+
+#[test]
+fn a_full_spool_refuses_the_newest_and_gives_them_no_number() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut spool = open_at(directory.path(), BOOT);
+    let mut taken = 0;
+    while spool.writer.append(event(&"x".repeat(10_000))).is_ok() {
+        taken += 1;
     }
-    let counted = fixture.counters.snapshot();
-    assert!(counted.spool_full > 0);
-    assert_eq!(counted.spooled + counted.spool_full, 100);
-    let size: u64 = fixture.segments().iter().map(|path| path.metadata().unwrap().len()).sum();
-    assert!(size <= MIN_BYTES, "{size}");
-    assert_eq!(acknowledge_all(&mut reader) as u64, counted.spooled);
-    writer.append([event("/room")]);
-    let found = read_all(&mut reader);
-    assert_eq!(found, [(counted.spooled + 1, "/room".to_owned())], "no number was spent on a refused event");
-    assert!(fixture.segments().len() <= 2, "acknowledged segments are removed");
+    assert!(matches!(spool.writer.append(event("/small/too/once/full".repeat(500).as_str())), Err(AppendError::Full)));
+    let on_disk: u64 = segments(directory.path()).iter().map(|path| path.metadata().unwrap().len()).sum();
+    assert!(on_disk <= MINIMUM_BYTES && on_disk > MINIMUM_BYTES - 20_000, "{on_disk}");
+    acknowledge_all(&mut spool.reader);
+    assert_eq!(fill(&mut spool.writer, 1), [taken + 1]);
+    assert_eq!(numbers(&mut spool.reader), [taken + 1]);
 }
 
 #[test]
-fn a_disk_that_cannot_be_written_costs_counted_events_and_no_numbers() {
-    let fixture = Fixture::new();
-    let (mut writer, mut reader) = fixture.open(BOOT);
-    // A directory where the next segment should be made, in every place it could be.
-    let blocker = segment::path(fixture.directory.path(), 0);
-    fs::create_dir(&blocker).unwrap();
-    writer.append(events(3));
-    assert_eq!(fixture.counters.snapshot().spool_error, 3);
-    fs::remove_dir(&blocker).unwrap();
-    writer.append([event("/after")]);
-    assert_eq!(read_all(&mut reader), [(1, "/after".to_owned())]);
+fn a_new_boot_has_its_own_numbers_and_the_old_ones_are_still_sent() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut first = open_at(directory.path(), BOOT);
+    fill(&mut first.writer, 2);
+    drop(first);
+    let mut second = open_at(directory.path(), "boot-2");
+    assert_eq!(fill(&mut second.writer, 2), [1, 2]);
+    let boots: Vec<_> = std::iter::from_fn(|| second.reader.next_batch().unwrap())
+        .map(|batch| (batch.numbering.boot_id.clone(), batch.events.len(), batch.last))
+        .collect();
+    assert_eq!(boots, [(BOOT.to_owned(), 2, 2), ("boot-2".to_owned(), 2, 2)]);
 }
 
 #[test]
-fn a_segment_that_somebody_removed_does_not_stop_the_rest() {
-    let fixture = Fixture::new();
-    let (mut writer, reader) = fixture.open(BOOT);
-    writer.append(events(3));
-    drop((writer, reader));
-    let (mut writer, mut reader) = fixture.open(BOOT);
-    writer.append([event("/after")]);
-    fs::remove_file(&fixture.segments()[0]).unwrap();
-    assert_eq!(numbers(&read_all(&mut reader)), [4]);
-    assert_eq!(fixture.counters.snapshot().spool_corrupt, 1);
+fn segments_are_deleted_once_acknowledged_and_not_before() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut spool = open_at(directory.path(), BOOT);
+    fill(&mut spool.writer, 40);
+    let before = segments(directory.path());
+    let first = spool.reader.next_batch().unwrap().unwrap();
+    let second = spool.reader.next_batch().unwrap().unwrap();
+    assert_eq!(segments(directory.path()), before);
+    spool.reader.acknowledge(&first.mark()).unwrap();
+    assert_eq!(segments(directory.path()), before[1..]);
+    drop(spool);
+    let mut reopened = open_at(directory.path(), BOOT);
+    assert_eq!(numbers(&mut reopened.reader).first(), Some(&second.events[0].sequence));
 }
 
 #[test]
-fn a_damaged_state_means_sending_again_not_losing() {
-    let fixture = Fixture::new();
-    let (mut writer, mut reader) = fixture.open(BOOT);
-    writer.append(events(3));
-    assert_eq!(acknowledge_all(&mut reader), 3);
-    reader.save().unwrap();
-    drop((writer, reader));
-    fs::write(fixture.directory.path().join("state"), b"garbage").unwrap();
-    let (mut writer, mut reader) = fixture.open(BOOT);
-    writer.append([event("/after")]);
-    assert_eq!(numbers(&read_all(&mut reader)), [1, 2, 3, 4]);
+fn a_lost_state_means_sending_again_and_no_number_twice() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut first = open_at(directory.path(), BOOT);
+    fill(&mut first.writer, 40);
+    let batch = first.reader.next_batch().unwrap().unwrap();
+    first.reader.acknowledge(&batch.mark()).unwrap();
+    drop(first);
+    fs::write(directory.path().join("state"), b"rubbish").unwrap();
+    let mut second = open_at(directory.path(), BOOT);
+    assert_eq!(fill(&mut second.writer, 1), [41]);
+    assert_eq!(numbers(&mut second.reader), (batch.last + 1..=41).collect::<Vec<_>>());
 }
 
 #[test]
-fn two_agents_cannot_share_a_spool() {
-    let fixture = Fixture::new();
-    let _open = fixture.open(BOOT);
-    let second = open(fixture.directory.path(), 1 << 20, BOOT, &fixture.counters);
-    assert!(matches!(second, Err(SpoolError::InUse { .. })));
-}
-
-#[test]
-fn an_oversized_event_is_counted() {
-    let fixture = Fixture::new();
-    let (mut writer, mut reader) = fixture.open(BOOT);
-    writer.append([event(&"x".repeat(limits::EVENT_BYTES)), event("/small")]);
-    assert_eq!(fixture.counters.snapshot().oversized, 1);
-    assert_eq!(read_all(&mut reader), [(1, "/small".to_owned())]);
+fn a_directory_has_one_owner_and_a_bound_that_is_of_use() {
+    let directory = tempfile::tempdir().unwrap();
+    let _spool = open_at(directory.path(), BOOT);
+    assert!(matches!(open(directory.path(), BOOT, MINIMUM_BYTES), Err(SpoolError::InUse { .. })));
+    assert!(matches!(open(directory.path(), BOOT, 1), Err(SpoolError::TooSmall { bytes: 1 })));
 }

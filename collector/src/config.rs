@@ -1,0 +1,167 @@
+//! The collector's configuration: one YAML file, every field with a default, and the rules about who may listen where.
+
+use std::{
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::{Deserialize, Deserializer, de::Error as _};
+
+/// Bytes of a configuration file.
+const MAX_BYTES: usize = 1 << 20;
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("cannot read `{path}`")]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("`{path}` has more than {MAX_BYTES} bytes; is it the right file?")]
+    TooLarge { path: PathBuf },
+    #[error("`{path}`: {message}")]
+    Parse { path: PathBuf, message: String },
+    #[error(
+        "`grpc: {address}` accepts agents from other machines, which needs `tls`; set `tls.certificate`, `tls.key` and \
+         `tls.clientCa`, or listen on loopback"
+    )]
+    PlainIngest { address: SocketAddr },
+    #[error(
+        "`http: {address}` would answer queries from other machines without authentication; listen on loopback behind \
+         a proxy that authenticates, or set `allowRemoteQueries: true` if the network already keeps strangers out"
+    )]
+    OpenQueries { address: SocketAddr },
+    #[error("`retention.maxEvents` is 0, which would keep nothing; set it to at least 1")]
+    NothingKept,
+}
+
+/// As written in the file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Config {
+    /// Listener for agents. Beyond loopback it needs `tls`.
+    pub grpc: SocketAddr,
+    /// Listener of `/events`, `/nodes`, `/metrics`, `/livez` and `/readyz`, without authentication.
+    pub http: SocketAddr,
+    /// The SQLite file. Its directory is made if missing.
+    pub database: PathBuf,
+    /// How much is kept.
+    pub retention: Retention,
+    /// Mutual TLS for agents.
+    pub tls: Option<Tls>,
+    /// Lets `http` be another address than loopback.
+    pub allow_remote_queries: bool,
+}
+
+/// The oldest events are removed once either bound is passed.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Retention {
+    /// Events.
+    pub max_events: u32,
+    /// Time since an event arrived, as in `30d` or `12h`.
+    #[serde(deserialize_with = "duration")]
+    pub max_age: Duration,
+}
+
+/// Files in PEM.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Tls {
+    /// The collector's certificate.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+    /// Authorities that may have signed an agent's certificate; an agent without one is turned away.
+    pub client_ca: PathBuf,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            grpc: SocketAddr::from(([127, 0, 0, 1], 7443)),
+            http: SocketAddr::from(([127, 0, 0, 1], 7480)),
+            database: "/var/lib/plimsoll-collector/events.db".into(),
+            retention: Retention::default(),
+            tls: None,
+            allow_remote_queries: false,
+        }
+    }
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { max_events: 1_000_000, max_age: Duration::from_hours(30 * 24) }
+    }
+}
+
+impl Config {
+    /// Reads a file. [`Config::validate`] is the caller's to call, since flags may still change what it says.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text =
+            std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        if text.len() > MAX_BYTES {
+            return Err(ConfigError::TooLarge { path: path.to_owned() });
+        }
+        let parsed: Result<Self, _> = serde_yaml::from_str(&text);
+        parsed.map_err(|error| ConfigError::Parse { path: path.to_owned(), message: error.to_string() })
+    }
+
+    /// Refuses what would listen to strangers by accident.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        if self.tls.is_none() && !self.grpc.ip().is_loopback() {
+            return Err(ConfigError::PlainIngest { address: self.grpc });
+        }
+        if !self.allow_remote_queries && !self.http.ip().is_loopback() {
+            return Err(ConfigError::OpenQueries { address: self.http });
+        }
+        if self.retention.max_events == 0 {
+            return Err(ConfigError::NothingKept);
+        }
+        Ok(())
+    }
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    humantime::parse_duration(&text)
+        .map_err(|error| D::Error::custom(format!("`{text}` is not a duration such as `30d` or `12h`: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, ConfigError> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        Config::read(file.path())
+    }
+
+    #[test]
+    fn defaults_fill_what_is_left_out() {
+        let config = parse("retention:\n  maxAge: 12h\n").unwrap();
+        assert_eq!(config.retention.max_age, Duration::from_hours(12));
+        assert_eq!(config.retention.max_events, 1_000_000);
+        config.validate().unwrap();
+    }
+
+    #[test]
+    fn a_misspelt_field_is_an_error_with_its_line() {
+        let error = parse("grpc: 127.0.0.1:1\nretention:\n  maxEvent: 1\n").unwrap_err().to_string();
+        assert!(error.contains("maxEvent") && error.contains('3'), "{error}");
+    }
+
+    #[test]
+    fn strangers_are_let_in_only_on_request() {
+        let grpc = parse("grpc: 0.0.0.0:7443\n").unwrap().validate().unwrap_err().to_string();
+        assert!(grpc.contains("tls.clientCa"), "{grpc}");
+        let http = parse("http: '[::]:7480'\n").unwrap().validate().unwrap_err().to_string();
+        assert!(http.contains("allowRemoteQueries: true"), "{http}");
+        parse("http: '[::]:7480'\nallowRemoteQueries: true\n").unwrap().validate().unwrap();
+    }
+}

@@ -1,0 +1,16 @@
+//! The central service: agents stream events to it over gRPC, it keeps them in SQLite, and answers queries over HTTP.
+//!
+//! ```text
+//! agents ─> ingest (checks) ─> bounded queue ─> writer thread ─> SQLite ─> query ─> GET /events, /nodes
+//!    ^──────── acknowledgement, after the commit is on disk ──────┘
+//! ```
+//! [`server::Server::start`] runs all of it inside the caller's runtime.
+#![forbid(unsafe_code)]
+
+pub mod config;
+mod http;
+mod ingest;
+mod json;
+mod metrics;
+pub mod server;
+mod store;

@@ -1,0 +1,173 @@
+//! Starts and stops the whole.
+
+use std::{
+    fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
+
+use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Certificate, Identity, Server as Grpc, ServerTlsConfig, server::TcpIncoming};
+
+use crate::{
+    config::{Config, ConfigError, Tls},
+    http::{self, Api},
+    ingest::Ingest,
+    metrics::Metrics,
+    store::{self, StoreError, Writer},
+};
+
+/// How long connections may take to end once they were asked to.
+const DRAIN: Duration = Duration::from_secs(10);
+/// A connection that says nothing is asked whether it lives, so that a node that vanished is noticed.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+const KEEPALIVE_ANSWER: Duration = Duration::from_secs(10);
+/// Streams on one connection; an agent needs one.
+const STREAMS: u32 = 4;
+
+/// Why the collector did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("cannot listen on `{address}` (`{setting}`)")]
+    Bind {
+        setting: &'static str,
+        address: SocketAddr,
+        #[source]
+        source: io::Error,
+    },
+    #[error("cannot read `{path}` (`tls`)")]
+    TlsFile {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("the certificates of `tls` cannot be used")]
+    Tls(#[source] tonic::transport::Error),
+}
+
+/// Why a collector that ran ended badly.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    #[error("the gRPC listener failed")]
+    Grpc(#[source] tonic::transport::Error),
+    #[error("the HTTP listener failed")]
+    Http(#[source] io::Error),
+    #[error("a part of the collector panicked; the log has the place")]
+    Panicked,
+}
+
+/// A collector that runs.
+#[derive(Debug)]
+pub struct Server {
+    grpc_address: SocketAddr,
+    http_address: SocketAddr,
+    stop: CancellationToken,
+    /// Cancelled after the listeners have ended.
+    finish: CancellationToken,
+    grpc: JoinHandle<Result<(), tonic::transport::Error>>,
+    http: JoinHandle<io::Result<()>>,
+    store: thread::JoinHandle<()>,
+}
+
+impl Server {
+    /// Checks the configuration, opens the database, and listens. Must be called inside a tokio runtime.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        config.validate()?;
+        let mut grpc = Grpc::builder()
+            .http2_keepalive_interval(Some(KEEPALIVE))
+            .http2_keepalive_timeout(Some(KEEPALIVE_ANSWER))
+            .max_concurrent_streams(STREAMS);
+        if let Some(tls) = &config.tls {
+            grpc = grpc.tls_config(mutual(tls)?).map_err(StartError::Tls)?;
+        }
+        let grpc_listener = bind("grpc", config.grpc).await?;
+        let http_listener = bind("http", config.http).await?;
+        let address = |setting, address, listener: &TcpListener| {
+            listener.local_addr().map_err(|source| StartError::Bind { setting, address, source })
+        };
+        let grpc_address = address("grpc", config.grpc, &grpc_listener)?;
+        let http_address = address("http", config.http, &http_listener)?;
+
+        let metrics = Metrics::new();
+        let finish = CancellationToken::new();
+        let opened = store::open(&config.database)?;
+        let (writer, store) =
+            Writer::start(opened, &config.database, config.retention, metrics.clone(), finish.clone())?;
+        let stop = CancellationToken::new();
+        let ingest = Ingest::service(writer.clone(), metrics.clone(), stop.clone());
+        let incoming = TcpIncoming::from(grpc_listener).with_nodelay(Some(true));
+        let served = grpc.add_service(ingest).serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
+        let api = Api::new(config.database, metrics, writer);
+        tracing::info!(grpc = %grpc_address, http = %http_address, tls = config.tls.is_some(), "the collector runs");
+        Ok(Self {
+            grpc_address,
+            http_address,
+            grpc: tokio::spawn(served),
+            http: tokio::spawn(http::serve(http_listener, api, stop.clone().cancelled_owned())),
+            stop,
+            finish,
+            store,
+        })
+    }
+
+    /// Where agents connect.
+    pub fn grpc_address(&self) -> SocketAddr {
+        self.grpc_address
+    }
+
+    /// Where queries, metrics and health are served.
+    pub fn http_address(&self) -> SocketAddr {
+        self.http_address
+    }
+
+    /// Waits until a listener ended, which it only does by failing.
+    pub async fn failed(&mut self) {
+        tokio::select! {
+            _ = &mut self.grpc => {}
+            _ = &mut self.http => {}
+        }
+    }
+
+    /// Stops taking events, stores and acknowledges what was taken, and folds the log into the database.
+    pub async fn stop(self) -> Result<(), ServerError> {
+        self.stop.cancel();
+        let grpc = drain(self.grpc).await?.map(|served| served.map_err(ServerError::Grpc));
+        let http = drain(self.http).await?.map(|served| served.map_err(ServerError::Http));
+        self.finish.cancel();
+        let joined = tokio::task::spawn_blocking(move || self.store.join()).await;
+        if !matches!(joined, Ok(Ok(()))) {
+            return Err(ServerError::Panicked);
+        }
+        grpc.unwrap_or(Ok(())).and(http.unwrap_or(Ok(())))
+    }
+}
+
+/// The task's outcome; `None` if it had to be cut off.
+async fn drain<T>(mut task: JoinHandle<T>) -> Result<Option<T>, ServerError> {
+    match timeout(DRAIN, &mut task).await {
+        Ok(Ok(outcome)) => Ok(Some(outcome)),
+        Ok(Err(_panic)) => Err(ServerError::Panicked),
+        Err(_elapsed) => {
+            tracing::warn!("connections did not end in time and were cut off");
+            task.abort();
+            Ok(None)
+        }
+    }
+}
+
+async fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Bind { setting, address, source })
+}
+
+fn mutual(tls: &Tls) -> Result<ServerTlsConfig, StartError> {
+    let read = |path: &Path| fs::read(path).map_err(|source| StartError::TlsFile { path: path.to_owned(), source });
+    let identity = Identity::from_pem(read(&tls.certificate)?, read(&tls.key)?);
+    Ok(ServerTlsConfig::new().identity(identity).client_ca_root(Certificate::from_pem(read(&tls.client_ca)?)))
+}

@@ -1,0 +1,238 @@
+//! The one thread that writes. It takes what is queued, up to a bound, into one transaction: one disk flush serves many
+//! agents.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::{Opened, StoreError, insert, insert::Outcome, now_unix_ns, retention};
+use crate::{
+    config::Retention,
+    ingest::check::Checked,
+    json::{Kind, word},
+    metrics::{Cause, Metrics},
+};
+
+/// Batches that may wait. With the 1024 events of a batch this bounds memory; beyond it agents wait.
+const QUEUE: usize = 64;
+/// Batches in one transaction.
+const COALESCED: usize = 8;
+/// How often retention looks, and a store that failed is tried again, if no batch comes.
+const TICK: Duration = Duration::from_secs(5);
+
+/// A batch to be stored.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) batch: Checked,
+    /// Set once a batch of the same stream could not be stored: storing a later one would acknowledge the lost one.
+    pub(crate) broken: Arc<AtomicBool>,
+    /// Gets the highest number that is now dealt with; dropped if the batch is not on disk.
+    pub(crate) done: oneshot::Sender<u64>,
+}
+
+/// The writer is gone; nothing can be stored any more.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the store no longer takes events")]
+pub(crate) struct WriterGone;
+
+/// Whether events can be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Health {
+    Ready,
+    /// The last transaction failed.
+    Failing,
+    /// The thread ended.
+    Gone,
+}
+
+/// Hands batches to the thread.
+#[derive(Clone, Debug)]
+pub(crate) struct Writer {
+    queue: mpsc::Sender<Job>,
+    failing: Arc<AtomicBool>,
+}
+
+impl Writer {
+    /// Starts the thread. Once `finish` is cancelled it takes nothing more, stores what is queued, folds the
+    /// write-ahead log into the database, and ends.
+    pub(crate) fn start(
+        opened: Opened,
+        path: &Path,
+        retention: Retention,
+        metrics: Arc<Metrics>,
+        finish: CancellationToken,
+    ) -> Result<(Self, thread::JoinHandle<()>), StoreError> {
+        let (queue, jobs) = mpsc::channel(QUEUE);
+        let failing = Arc::new(AtomicBool::new(false));
+        let runtime = tokio::runtime::Handle::current();
+        let thread = Thread { opened, retention, metrics, failing: Arc::clone(&failing), pruned: None };
+        let handle = thread::Builder::new()
+            .name("store".to_owned())
+            .spawn(move || thread.run(&runtime, jobs, &finish))
+            .map_err(|source| StoreError::Io { path: path.to_owned(), source })?;
+        Ok((Self { queue, failing }, handle))
+    }
+
+    /// Waits for room in the queue.
+    pub(crate) async fn store(&self, job: Job) -> Result<(), WriterGone> {
+        self.queue.send(job).await.map_err(|_job| WriterGone)
+    }
+
+    pub(crate) fn health(&self) -> Health {
+        if self.queue.is_closed() {
+            Health::Gone
+        } else if self.failing.load(Ordering::Acquire) {
+            Health::Failing
+        } else {
+            Health::Ready
+        }
+    }
+}
+
+enum Next {
+    Batches,
+    Idle,
+    End,
+}
+
+async fn next(
+    jobs: &mut mpsc::Receiver<Job>,
+    taken: &mut Vec<Job>,
+    patience: Duration,
+    finish: &CancellationToken,
+) -> Next {
+    let received = tokio::select! {
+        received = jobs.recv_many(taken, COALESCED) => received,
+        () = tokio::time::sleep(patience) => return Next::Idle,
+        () = finish.cancelled() => {
+            jobs.close();
+            jobs.recv_many(taken, COALESCED).await
+        }
+    };
+    if received == 0 { Next::End } else { Next::Batches }
+}
+
+struct Thread {
+    opened: Opened,
+    retention: Retention,
+    metrics: Arc<Metrics>,
+    failing: Arc<AtomicBool>,
+    /// When retention was last done with.
+    pruned: Option<Instant>,
+}
+
+impl Thread {
+    fn run(mut self, runtime: &tokio::runtime::Handle, mut jobs: mpsc::Receiver<Job>, finish: &CancellationToken) {
+        let mut taken = Vec::with_capacity(COALESCED);
+        loop {
+            match runtime.block_on(next(&mut jobs, &mut taken, self.patience(), finish)) {
+                Next::Batches => self.write(&mut taken),
+                Next::Idle => self.probe(),
+                Next::End => break,
+            }
+            if self.pruned.is_none_or(|pruned| pruned.elapsed() >= TICK) {
+                self.prune();
+            }
+        }
+        if let Err(error) = self.opened.connection.pragma_query(None, "wal_checkpoint(TRUNCATE)", |_row| Ok(())) {
+            tracing::error!(%error, "the write-ahead log was not folded into the database; the next start does it");
+        }
+    }
+
+    /// While retention has more to remove, it does not wait for the tick.
+    fn patience(&self) -> Duration {
+        if self.pruned.is_some() { TICK } else { Duration::ZERO }
+    }
+
+    fn write(&mut self, jobs: &mut Vec<Job>) {
+        let started = Instant::now();
+        jobs.retain(|job| !job.broken.load(Ordering::Acquire));
+        match store(&mut self.opened.connection, jobs) {
+            Ok(outcomes) => {
+                self.metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
+                self.failing.store(false, Ordering::Release);
+                for (job, outcome) in jobs.drain(..).zip(outcomes) {
+                    self.count(&job.batch, &outcome);
+                    let last = job.batch.last.unwrap_or(outcome.last_sequence);
+                    if job.done.send(last).is_err() {
+                        tracing::debug!(node = job.batch.node.name, "a stream ended before its acknowledgement");
+                    }
+                }
+            }
+            Err(error) => {
+                self.failed(&error);
+                for job in jobs.drain(..) {
+                    job.broken.store(true, Ordering::Release);
+                }
+            }
+        }
+    }
+
+    fn count(&self, batch: &Checked, outcome: &Outcome) {
+        let Metrics { stored, duplicates, missing, losses, refused_events, .. } = &*self.metrics;
+        stored.inc_by(outcome.stored);
+        duplicates.inc_by(outcome.duplicates);
+        missing.inc_by(outcome.missing);
+        for fault in &batch.faults {
+            refused_events.get_or_create(&crate::metrics::Reason { reason: fault.name() }).inc();
+        }
+        for (cause, grown) in outcome.losses.iter().filter(|(_, grown)| *grown > 0) {
+            losses.get_or_create(&Cause { cause: word(Kind::LossCause, *cause) }).inc_by(*grown);
+        }
+        if outcome.missing > 0 {
+            tracing::warn!(node = batch.node.name, events = outcome.missing, "sequence numbers were skipped");
+        }
+        if let Some(fault) = batch.faults.first() {
+            let count = batch.faults.len();
+            tracing::warn!(node = batch.node.name, reason = fault.name(), count, "malformed events were refused");
+        }
+    }
+
+    /// A store that failed is tried again even if no agent is there to try it.
+    fn probe(&mut self) {
+        if !self.failing.load(Ordering::Acquire) {
+            return;
+        }
+        match self.opened.connection.execute_batch("PRAGMA user_version = 1") {
+            Ok(()) => self.failing.store(false, Ordering::Release),
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    fn prune(&mut self) {
+        match retention::prune(&mut self.opened.connection, &self.retention, now_unix_ns()) {
+            Ok((removed, more)) => {
+                self.metrics.pruned.inc_by(removed);
+                self.pruned = if more { None } else { Some(Instant::now()) };
+            }
+            Err(error) => {
+                self.failed(&error);
+                self.pruned = Some(Instant::now());
+            }
+        }
+    }
+
+    fn failed(&self, error: &rusqlite::Error) {
+        self.metrics.commit_failures.inc();
+        self.failing.store(true, Ordering::Release);
+        tracing::error!(%error, "cannot write to the database; agents keep their events and send them again");
+    }
+}
+
+fn store(connection: &mut Connection, jobs: &[Job]) -> rusqlite::Result<Vec<Outcome>> {
+    let now = now_unix_ns();
+    let transaction = connection.transaction()?;
+    let outcomes = jobs.iter().map(|job| insert::batch(&transaction, &job.batch, now)).collect::<Result<_, _>>()?;
+    transaction.commit()?;
+    Ok(outcomes)
+}

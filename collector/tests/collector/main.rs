@@ -1,0 +1,8 @@
+//! A real client and a real SQLite file against a collector in this process.
+
+#[cfg(test)]
+mod harness;
+#[cfg(test)]
+mod running;
+#[cfg(test)]
+mod store_and_query;

@@ -1,0 +1,240 @@
+//! The real collector and agent as processes, with configurations of their own.
+
+use std::{
+    fs::{self, File},
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    os::unix::process::ExitStatusExt as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, bail, ensure};
+use serde_json::Value;
+
+/// Long enough for an emulated machine with one slow core.
+pub const PATIENCE: Duration = Duration::from_secs(90);
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Waits until `check` gives a value; its last error says why it never did.
+pub fn wait_for<T>(what: &str, mut check: impl FnMut() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match check() {
+            Ok(value) => return Ok(value),
+            Err(error) if Instant::now() > deadline => return Err(error.context(format!("waited in vain for {what}"))),
+            Err(_) => std::thread::park_timeout(PAUSE),
+        }
+    }
+}
+
+/// A process that is killed when it is dropped.
+pub struct Daemon {
+    name: &'static str,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Daemon {
+    /// Starts `/payload/bin/<name>`, its output in `directory`.
+    pub fn start(name: &'static str, arguments: &[&str], directory: &Path) -> anyhow::Result<Self> {
+        fs::create_dir_all(directory)?;
+        let log = directory.join(format!("{name}.log"));
+        let file = File::options().create(true).append(true).open(&log)?;
+        let child = Command::new(format!("/payload/bin/{name}"))
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(file.try_clone()?)
+            .stderr(file)
+            .spawn()
+            .with_context(|| format!("cannot start {name}"))?;
+        Ok(Self { name, child, log })
+    }
+
+    /// Everything it has said so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_else(|error| format!("(no log: {error})"))
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: i32) -> anyhow::Result<()> {
+        let pid = i32::try_from(self.pid())?;
+        // SAFETY: no memory is involved.
+        ensure!(unsafe { libc::kill(pid, signal) } == 0, "cannot signal {}", self.name);
+        Ok(())
+    }
+
+    /// Kills it with SIGKILL and waits for its end.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        self.child.kill()?;
+        let status = self.child.wait()?;
+        ensure!(status.signal() == Some(libc::SIGKILL), "{} ended by itself: {status}\n{}", self.name, self.log());
+        Ok(())
+    }
+
+    /// Waits until it ends by itself; its exit code.
+    pub fn wait(&mut self) -> anyhow::Result<i32> {
+        let name = self.name;
+        let status = wait_for("the end of a process", || {
+            self.child.try_wait()?.with_context(|| format!("{name} still runs"))
+        })?;
+        status.code().context("it was killed by a signal")
+    }
+
+    fn ensure_alive(&mut self) -> anyhow::Result<()> {
+        match self.child.try_wait()? {
+            Some(status) => bail!("{} ended: {status}\n{}", self.name, self.log()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) && self.child.kill().is_ok() {
+            let _status = self.child.wait();
+        }
+    }
+}
+
+/// A collector with its own database.
+pub struct Collector {
+    /// The process.
+    pub daemon: Daemon,
+    http: SocketAddr,
+}
+
+impl Collector {
+    /// Starts one and waits until it answers.
+    pub fn start(directory: &Path) -> anyhow::Result<Self> {
+        let database = directory.join("events.db");
+        let database = database.to_str().context("the path is text")?;
+        let mut daemon = Daemon::start("plimsoll-collector", &["--database", database], directory)?;
+        let http = SocketAddr::from(([127, 0, 0, 1], 7480));
+        wait_for("the collector", || {
+            daemon.ensure_alive()?;
+            get(http, "/readyz")
+        })?;
+        Ok(Self { daemon, http })
+    }
+
+    /// Events that match a query such as `verdict=deny&workload=a`, newest first, at most 1000.
+    pub fn events(&self, query: &str) -> anyhow::Result<Vec<Value>> {
+        let page: Value = serde_json::from_str(&get(self.http, &format!("/events?limit=1000&{query}"))?)?;
+        page["events"].as_array().cloned().context("the collector's answer has no events")
+    }
+
+    /// All events that match, over all pages.
+    pub fn count(&self, query: &str) -> anyhow::Result<usize> {
+        let (mut count, mut cursor) = (0, String::new());
+        loop {
+            let page: Value = serde_json::from_str(&get(self.http, &format!("/events?limit=1000&{query}{cursor}"))?)?;
+            count += page["events"].as_array().context("no events in the answer")?.len();
+            match page["next"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return Ok(count),
+            }
+        }
+    }
+}
+
+/// Where an agent of the tests keeps its things, and what it is given.
+pub struct Node {
+    /// Its directory.
+    pub directory: PathBuf,
+}
+
+impl Node {
+    /// Lays out directories and the configuration; the SBOM is for the image with `digest`.
+    pub fn new(directory: &Path, digest: &str, sbom: &Path) -> anyhow::Result<Self> {
+        for name in ["policies", "sboms", "state"] {
+            fs::create_dir_all(directory.join(name))?;
+        }
+        fs::copy(sbom, directory.join("sboms").join(format!("{}.json", digest.replace(':', "-"))))?;
+        let path = directory.display();
+        let config = format!(
+            "node: guest\npolicies: {path}/policies\nsboms: {path}/sboms\nstate: {path}/state\nsocket: {path}/agent.sock\n\
+             collector:\n  endpoint: http://127.0.0.1:7443\n"
+        );
+        fs::write(directory.join("agent.yaml"), config)?;
+        Ok(Self { directory: directory.to_owned() })
+    }
+
+    /// The agent's socket.
+    pub fn socket(&self) -> PathBuf {
+        self.directory.join("agent.sock")
+    }
+
+    /// Writes a policy file.
+    pub fn write_policy(&self, file: &str, text: &str) -> anyhow::Result<()> {
+        Ok(fs::write(self.directory.join("policies").join(file), text)?)
+    }
+
+    /// Starts the agent and waits until it is ready.
+    pub fn start_agent(&self) -> anyhow::Result<Agent> {
+        let mut agent = self.launch_agent()?;
+        wait_for("the agent to be ready", || {
+            agent.daemon.ensure_alive()?;
+            get(Agent::ADMIN.into(), "/readyz")
+        })?;
+        Ok(agent)
+    }
+
+    /// Starts the agent and does not wait.
+    pub fn launch_agent(&self) -> anyhow::Result<Agent> {
+        let config = self.directory.join("agent.yaml");
+        let config = config.to_str().context("the path is text")?;
+        Ok(Agent { daemon: Daemon::start("plimsoll-agent", &["run", "--config", config], &self.directory)? })
+    }
+}
+
+/// A running agent.
+pub struct Agent {
+    /// The process.
+    pub daemon: Daemon,
+}
+
+impl Agent {
+    const ADMIN: ([u8; 4], u16) = ([127, 0, 0, 1], 9464);
+
+    /// One metric's value; `series` is the whole left side of its line.
+    pub fn metric(&self, series: &str) -> anyhow::Result<u64> {
+        let text = get(Self::ADMIN.into(), "/metrics")?;
+        let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        Ok(line.with_context(|| format!("no series `{series}`"))?.trim().parse()?)
+    }
+
+    /// A counter of the kernel programs.
+    pub fn kernel(&self, counter: &str) -> anyhow::Result<u64> {
+        self.metric(&format!("plimsoll_kernel_counter_total{{counter=\"{counter}\"}}"))
+    }
+
+    /// All metrics as scraped.
+    pub fn metrics(&self) -> anyhow::Result<String> {
+        get(Self::ADMIN.into(), "/metrics")
+    }
+}
+
+/// Whether an agent says that it is ready.
+pub fn is_ready() -> bool {
+    get(Agent::ADMIN.into(), "/readyz").is_ok()
+}
+
+/// A GET that must be answered with 200.
+pub fn get(address: SocketAddr, path: &str) -> anyhow::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("the answer has no body")?;
+    let status = head.split(' ').nth(1).unwrap_or_default();
+    ensure!(status == "200", "{path}: {status} {body}");
+    Ok(body.to_owned())
+}
