@@ -81,11 +81,13 @@ pub(crate) fn by_loader(file: &str) -> Attempt {
         Err(error) => bail!("cannot run `{LOADER}`: {error}"),
     };
     let said = String::from_utf8_lossy(&output.stderr);
-    match said.contains("Operation not permitted") {
-        _ if output.status.success() => Ok(Ok(())),
-        true => Ok(Err(io::Error::from_raw_os_error(libc::EPERM))),
-        false => bail!("the loader ended with {}: {said}", output.status),
+    if output.status.success() {
+        return Ok(Ok(()));
     }
+    if said.contains("failed to map segment") {
+        return Ok(Err(io::Error::from_raw_os_error(libc::EPERM)));
+    }
+    bail!("the loader ended with {}: {said}", output.status);
 }
 
 /// As a library that the loader puts into a program; the library says `payload loaded` when its constructor runs.
@@ -100,10 +102,10 @@ pub(crate) fn preload(library: &str, program: &str) -> Attempt {
         return Ok(Ok(()));
     }
     // The loader goes on without a library that it cannot preload, and does not say which error it met.
-    match said.contains("cannot be preloaded") && said.contains("failed to map segment") {
-        true => Ok(Err(io::Error::from_raw_os_error(libc::EPERM))),
-        false => bail!("`{program}` ended with {}, and the library did not run: {said}", output.status),
+    if said.contains("cannot be preloaded") && said.contains("failed to map segment") {
+        return Ok(Err(io::Error::from_raw_os_error(libc::EPERM)));
     }
+    bail!("`{program}` ended with {}, and the library did not run: {said}", output.status);
 }
 
 /// In a mount namespace of its own.
@@ -117,8 +119,7 @@ pub(crate) fn bind_mounted(source: &str, target: &str) -> Attempt {
     unshare_mounts()?;
     let (from, to) = (CString::new(source)?, CString::new(target)?);
     // SAFETY: both paths are NUL-terminated, and a bind mount reads neither type nor data.
-    let answer =
-        unsafe { libc::mount(from.as_ptr(), to.as_ptr(), std::ptr::null(), libc::MS_BIND, std::ptr::null()) };
+    let answer = unsafe { libc::mount(from.as_ptr(), to.as_ptr(), std::ptr::null(), libc::MS_BIND, std::ptr::null()) };
     if answer != 0 {
         return Err(io::Error::last_os_error()).with_context(|| format!("cannot mount `{source}` over `{target}`"));
     }

@@ -41,7 +41,10 @@ fn attempt(arguments: &[&str]) -> Attempt {
             Ok(Ok(()))
         }
         ["wait"] => process::wait(),
-        ["fork-exec-loop", file, count] => process::fork_exec_loop(file, count.parse()?),
+        ["fork-exec-loop", file, count] => {
+            process::fork_exec_loop(file, count.parse()?);
+            Ok(Ok(()))
+        }
         ["exec", file, ref rest @ ..] => execute::path(file, rest),
         ["memfd-exec", file] => execute::memfd(file),
         ["tmpfile-exec", file, directory] => execute::tmpfile(file, directory),
@@ -57,7 +60,7 @@ fn attempt(arguments: &[&str]) -> Attempt {
         ["protect-exec", file] => mapping::protect(file),
         ["modified-exec", file] => mapping::modified(file),
         ["write-exec-map", file] => mapping::writable(file),
-        ["anonymous-exec"] => mapping::anonymous(),
+        ["anonymous-exec"] => Ok(mapping::anonymous()),
         ["anonymous-protect"] => mapping::anonymous_protect(),
         _ => anyhow::bail!("unknown technique or wrong number of arguments: {arguments:?}"),
     }

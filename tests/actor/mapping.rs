@@ -21,10 +21,10 @@ pub(crate) fn dlopen(library: &str) -> Attempt {
     let message = unsafe { libc::dlerror() };
     // SAFETY: `dlerror` returns a NUL-terminated string that lives until the next call.
     let message = unsafe { std::ffi::CStr::from_ptr(message) }.to_string_lossy();
-    match message.contains("Operation not permitted") {
-        true => Ok(Err(io::Error::from_raw_os_error(libc::EPERM))),
-        false => bail!("dlopen: {message}"),
+    if message.contains("Operation not permitted") {
+        return Ok(Err(io::Error::from_raw_os_error(libc::EPERM)));
     }
+    bail!("dlopen: {message}");
 }
 
 /// A file mapped readable and executable.
@@ -55,8 +55,8 @@ pub(crate) fn writable(file: &str) -> Attempt {
 }
 
 /// Memory without a file, writable and executable at once.
-pub(crate) fn anonymous() -> Attempt {
-    Ok(mmap(None, libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC).map(write))
+pub(crate) fn anonymous() -> io::Result<()> {
+    mmap(None, libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC).map(write)
 }
 
 /// Memory without a file, written, then made executable.

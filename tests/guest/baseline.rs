@@ -1,11 +1,13 @@
 //! Without a policy everything works. Each test is the twin of a denial: it shows that a technique that is denied under a policy
 //! is not simply broken.
 
+use std::sync::Arc;
+
 use anyhow::ensure;
 use libtest_mimic::Trial;
 
 use crate::{
-    container::{ACTOR, Container, ContainerSpec},
+    container::{ACTOR, Container, ContainerSpec, SharedContainer},
     technique::{Technique, techniques},
     trial,
 };
@@ -16,9 +18,13 @@ pub(crate) fn tests() -> Vec<Trial> {
         trial("baseline::a_loop_counts_every_exec", a_loop_counts_every_exec),
         trial("baseline::the_digest_names_the_layers", the_digest_names_the_layers),
     ];
-    let works = techniques()
-        .into_iter()
-        .map(|technique| trial(format!("baseline::works::{}", technique.name), move || works_without_a_policy(&technique)));
+    let container = Arc::new(SharedContainer::new(|| ContainerSpec::of_test_image("baseline")));
+    let works = techniques().into_iter().map(|technique| {
+        let container = Arc::clone(&container);
+        let name = format!("baseline::works::{}", technique.name);
+        trial(name, move || container.with(|container| works_without_a_policy(&technique, container)))
+    });
+    let works: Vec<Trial> = works.collect();
     ordinary.into_iter().chain(works).collect()
 }
 
@@ -46,9 +52,8 @@ fn the_digest_names_the_layers() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn works_without_a_policy(technique: &Technique) -> anyhow::Result<()> {
-    let container = Container::create(ContainerSpec::of_test_image(technique.name)?)?;
-    let output = technique.attempt(&container)?;
+fn works_without_a_policy(technique: &Technique, container: &Container) -> anyhow::Result<()> {
+    let output = technique.attempt(container)?;
     ensure!(output.status == 0, "it does not work even without a policy: {output:?}");
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::{
     fs::{self, File},
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::{Mutex, PoisonError},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -64,7 +65,10 @@ impl ContainerSpec {
     pub(crate) fn of_test_image(id: &str) -> Result<Self> {
         Ok(Self {
             id: id.to_owned(),
-            layers: read(&Path::new(IMAGE).join("lowerdir"))?.lines().map(|layer| Path::new(IMAGE).join(layer)).collect(),
+            layers: read(&Path::new(IMAGE).join("lowerdir"))?
+                .lines()
+                .map(|layer| Path::new(IMAGE).join(layer))
+                .collect(),
             annotations: BTreeMap::from([(DIGEST_ANNOTATION.to_owned(), image_digest()?)]),
             hooks: false,
             agent_socket: AGENT_SOCKET.into(),
@@ -131,6 +135,7 @@ pub(crate) struct Output {
     /// Standard output, with U+FFFD for what is not UTF-8.
     pub(crate) stdout: String,
     /// Standard error, likewise.
+    #[expect(dead_code, reason = "shown when a test fails, and read by the tests with a policy")]
     pub(crate) stderr: String,
 }
 
@@ -155,12 +160,6 @@ impl Container {
         Ok(container)
     }
 
-    /// Its name.
-    #[expect(dead_code, reason = "for the tests with a policy")]
-    pub(crate) fn id(&self) -> &str {
-        &self.id
-    }
-
     /// Runs a command in it to its end.
     pub(crate) fn exec(&self, command: &[&str]) -> Result<Output> {
         let mut exec = Command::new("runc");
@@ -179,8 +178,7 @@ impl Container {
         fs::create_dir(&upper)?;
         fs::create_dir(&work)?;
         let lower: Vec<String> = layers.iter().map(|layer| layer.display().to_string()).collect();
-        let options =
-            format!("lowerdir={},upperdir={},workdir={}", lower.join(":"), upper.display(), work.display());
+        let options = format!("lowerdir={},upperdir={},workdir={}", lower.join(":"), upper.display(), work.display());
         let options = std::ffi::CString::new(options)?;
         mount("overlay", self.bundle.join("rootfs"), "overlay", MountFlags::empty(), Some(options.as_c_str()))
             .context("cannot mount the overlay")
@@ -218,6 +216,32 @@ impl Drop for Container {
         if let Err(error) = self.remove() {
             eprintln!("cannot clean up after container `{}`: {error:#}", self.id);
         }
+    }
+}
+
+/// A container for several tests, since starting one takes seconds on an emulated machine. The first test that wants it starts
+/// it; it ends when the last one that holds it is over.
+#[derive(Debug)]
+pub(crate) struct SharedContainer {
+    spec: fn() -> Result<ContainerSpec>,
+    running: Mutex<Option<Container>>,
+}
+
+impl SharedContainer {
+    /// Nothing is started yet.
+    pub(crate) fn new(spec: fn() -> Result<ContainerSpec>) -> Self {
+        Self { spec, running: Mutex::new(None) }
+    }
+
+    /// Runs `test` with the container. If it cannot be started, each test says so.
+    pub(crate) fn with<T>(&self, test: impl FnOnce(&Container) -> Result<T>) -> Result<T> {
+        // A test that panicked left the container as any other test does.
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let container = match running.take() {
+            Some(container) => container,
+            None => Container::create((self.spec)()?)?,
+        };
+        test(running.insert(container))
     }
 }
 

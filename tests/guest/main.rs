@@ -1,15 +1,17 @@
 //! `plimsoll-guest-tests`: the tests that need a kernel with BPF among its security modules, a container runtime and the test
 //! image at `/payload/image`. They share a kernel, an agent and a metrics port, so they run one after another.
 
-#![forbid(unsafe_code)]
-
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Trial};
 
 mod baseline;
 mod container;
+mod daemon;
+mod enforcement;
+mod faults;
 mod no_bpf;
+mod stage;
 mod technique;
 
 /// Runs the tests for a kernel without BPF LSM instead.
@@ -19,8 +21,13 @@ fn main() -> ExitCode {
     let (without_bpf, others): (Vec<String>, Vec<String>) = std::env::args().partition(|argument| argument == NO_BPF);
     let mut arguments = Arguments::from_iter(others);
     arguments.test_threads = Some(1);
-    let tests = if without_bpf.is_empty() { baseline::tests() } else { no_bpf::tests() };
+    let tests = if without_bpf.is_empty() { all() } else { no_bpf::tests() };
     libtest_mimic::run(&arguments, tests).exit_code()
+}
+
+/// First what works without a policy, then what does not with one.
+fn all() -> Vec<Trial> {
+    [baseline::tests(), enforcement::tests(), faults::tests()].into_iter().flatten().collect()
 }
 
 /// A test that fails with everything an error has to say.

@@ -20,12 +20,13 @@ const OBJECT: &str = "PLIMSOLL_EBPF_OBJECT";
 /// Builds all of it, in the release profile. Answers the kernel programs' file.
 pub(crate) fn run(workspace: &Workspace) -> Result<PathBuf> {
     let object = kernel_programs(workspace)?;
+    // In one go: apart, shared dependencies would be compiled once for each set of features.
     let mut programs = cargo(workspace, "build", &object);
-    programs.args(["--release", "--bins", "-p", "plimsoll-agent", "-p", "plimsoll-collector", "-p", "plimsoll-cli"]);
-    step::shown("build the agent, the collector and the command line", &mut programs)?;
-    let mut tests = cargo(workspace, "build", &object);
-    tests.args(["--release", "-p", "plimsoll-tests", "--bins", "--examples"]);
-    step::shown("build the guests' tests", &mut tests)?;
+    programs.args(["--release", "--bins", "--examples"]);
+    for package in ["plimsoll-agent", "plimsoll-collector", "plimsoll-cli", "plimsoll-tests", "plimsoll-tests-decide"] {
+        programs.args(["-p", package]);
+    }
+    step::shown("build the agent, the collector, the command line and the guests' tests", &mut programs)?;
     Ok(object)
 }
 

@@ -29,7 +29,7 @@ const IN_FLIGHT: usize = 8;
 /// How often losses are told; the collector hears at least this often that the node is alive.
 const HEARTBEAT: Duration = Duration::from_secs(3);
 /// How long the collector may take to open a stream, or to acknowledge a batch.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// How long is sent on after the agent was told to stop; a little less than whoever waits for it waits.
 const DRAIN: Duration = Duration::from_millis(4500);
 const FIRST_DELAY: Duration = Duration::from_millis(100);

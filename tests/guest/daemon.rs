@@ -14,11 +14,11 @@ use anyhow::{Context as _, bail, ensure};
 use serde_json::Value;
 
 /// Long enough for an emulated machine with one slow core.
-pub const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Waits until `check` gives a value; its last error says why it never did.
-pub fn wait_for<T>(what: &str, mut check: impl FnMut() -> anyhow::Result<T>) -> anyhow::Result<T> {
+pub(crate) fn wait_for<T>(what: &str, mut check: impl FnMut() -> anyhow::Result<T>) -> anyhow::Result<T> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         match check() {
@@ -30,7 +30,7 @@ pub fn wait_for<T>(what: &str, mut check: impl FnMut() -> anyhow::Result<T>) -> 
 }
 
 /// A process that is killed when it is dropped.
-pub struct Daemon {
+pub(crate) struct Daemon {
     name: &'static str,
     child: Child,
     log: PathBuf,
@@ -38,7 +38,7 @@ pub struct Daemon {
 
 impl Daemon {
     /// Starts `/payload/bin/<name>`, its output in `directory`.
-    pub fn start(name: &'static str, arguments: &[&str], directory: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn start(name: &'static str, arguments: &[&str], directory: &Path) -> anyhow::Result<Self> {
         fs::create_dir_all(directory)?;
         let log = directory.join(format!("{name}.log"));
         let file = File::options().create(true).append(true).open(&log)?;
@@ -53,17 +53,17 @@ impl Daemon {
     }
 
     /// Everything it has said so far.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_else(|error| format!("(no log: {error})"))
     }
 
     /// Its process id.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Sends a signal.
-    pub fn signal(&self, signal: i32) -> anyhow::Result<()> {
+    pub(crate) fn signal(&self, signal: i32) -> anyhow::Result<()> {
         let pid = i32::try_from(self.pid())?;
         // SAFETY: no memory is involved.
         ensure!(unsafe { libc::kill(pid, signal) } == 0, "cannot signal {}", self.name);
@@ -71,7 +71,7 @@ impl Daemon {
     }
 
     /// Kills it with SIGKILL and waits for its end.
-    pub fn kill(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn kill(&mut self) -> anyhow::Result<()> {
         self.child.kill()?;
         let status = self.child.wait()?;
         ensure!(status.signal() == Some(libc::SIGKILL), "{} ended by itself: {status}\n{}", self.name, self.log());
@@ -79,11 +79,10 @@ impl Daemon {
     }
 
     /// Waits until it ends by itself; its exit code.
-    pub fn wait(&mut self) -> anyhow::Result<i32> {
+    pub(crate) fn wait(&mut self) -> anyhow::Result<i32> {
         let name = self.name;
-        let status = wait_for("the end of a process", || {
-            self.child.try_wait()?.with_context(|| format!("{name} still runs"))
-        })?;
+        let status =
+            wait_for("the end of a process", || self.child.try_wait()?.with_context(|| format!("{name} still runs")))?;
         status.code().context("it was killed by a signal")
     }
 
@@ -104,15 +103,15 @@ impl Drop for Daemon {
 }
 
 /// A collector with its own database.
-pub struct Collector {
-    /// The process.
-    pub daemon: Daemon,
+pub(crate) struct Collector {
+    /// Runs as long as this value lives.
+    _daemon: Daemon,
     http: SocketAddr,
 }
 
 impl Collector {
     /// Starts one and waits until it answers.
-    pub fn start(directory: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn start(directory: &Path) -> anyhow::Result<Self> {
         let database = directory.join("events.db");
         let database = database.to_str().context("the path is text")?;
         let mut daemon = Daemon::start("plimsoll-collector", &["--database", database], directory)?;
@@ -121,17 +120,17 @@ impl Collector {
             daemon.ensure_alive()?;
             get(http, "/readyz")
         })?;
-        Ok(Self { daemon, http })
+        Ok(Self { _daemon: daemon, http })
     }
 
     /// Events that match a query such as `verdict=deny&workload=a`, newest first, at most 1000.
-    pub fn events(&self, query: &str) -> anyhow::Result<Vec<Value>> {
+    pub(crate) fn events(&self, query: &str) -> anyhow::Result<Vec<Value>> {
         let page: Value = serde_json::from_str(&get(self.http, &format!("/events?limit=1000&{query}"))?)?;
         page["events"].as_array().cloned().context("the collector's answer has no events")
     }
 
     /// All events that match, over all pages.
-    pub fn count(&self, query: &str) -> anyhow::Result<usize> {
+    pub(crate) fn count(&self, query: &str) -> anyhow::Result<usize> {
         let (mut count, mut cursor) = (0, String::new());
         loop {
             let page: Value = serde_json::from_str(&get(self.http, &format!("/events?limit=1000&{query}{cursor}"))?)?;
@@ -145,14 +144,14 @@ impl Collector {
 }
 
 /// Where an agent of the tests keeps its things, and what it is given.
-pub struct Node {
+pub(crate) struct Node {
     /// Its directory.
-    pub directory: PathBuf,
+    pub(crate) directory: PathBuf,
 }
 
 impl Node {
     /// Lays out directories and the configuration; the SBOM is for the image with `digest`.
-    pub fn new(directory: &Path, digest: &str, sbom: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn new(directory: &Path, digest: &str, sbom: &Path) -> anyhow::Result<Self> {
         for name in ["policies", "sboms", "state"] {
             fs::create_dir_all(directory.join(name))?;
         }
@@ -167,17 +166,17 @@ impl Node {
     }
 
     /// The agent's socket.
-    pub fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.directory.join("agent.sock")
     }
 
     /// Writes a policy file.
-    pub fn write_policy(&self, file: &str, text: &str) -> anyhow::Result<()> {
+    pub(crate) fn write_policy(&self, file: &str, text: &str) -> anyhow::Result<()> {
         Ok(fs::write(self.directory.join("policies").join(file), text)?)
     }
 
     /// Starts the agent and waits until it is ready.
-    pub fn start_agent(&self) -> anyhow::Result<Agent> {
+    pub(crate) fn start_agent(&self) -> anyhow::Result<Agent> {
         let mut agent = self.launch_agent()?;
         wait_for("the agent to be ready", || {
             agent.daemon.ensure_alive()?;
@@ -187,7 +186,7 @@ impl Node {
     }
 
     /// Starts the agent and does not wait.
-    pub fn launch_agent(&self) -> anyhow::Result<Agent> {
+    pub(crate) fn launch_agent(&self) -> anyhow::Result<Agent> {
         let config = self.directory.join("agent.yaml");
         let config = config.to_str().context("the path is text")?;
         Ok(Agent { daemon: Daemon::start("plimsoll-agent", &["run", "--config", config], &self.directory)? })
@@ -195,39 +194,39 @@ impl Node {
 }
 
 /// A running agent.
-pub struct Agent {
+pub(crate) struct Agent {
     /// The process.
-    pub daemon: Daemon,
+    pub(crate) daemon: Daemon,
 }
 
 impl Agent {
     const ADMIN: ([u8; 4], u16) = ([127, 0, 0, 1], 9464);
 
     /// One metric's value; `series` is the whole left side of its line.
-    pub fn metric(&self, series: &str) -> anyhow::Result<u64> {
+    pub(crate) fn metric(&self, series: &str) -> anyhow::Result<u64> {
         let text = get(Self::ADMIN.into(), "/metrics")?;
         let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         Ok(line.with_context(|| format!("no series `{series}`"))?.trim().parse()?)
     }
 
     /// A counter of the kernel programs.
-    pub fn kernel(&self, counter: &str) -> anyhow::Result<u64> {
+    pub(crate) fn kernel(&self, counter: &str) -> anyhow::Result<u64> {
         self.metric(&format!("plimsoll_kernel_counter_total{{counter=\"{counter}\"}}"))
     }
 
     /// All metrics as scraped.
-    pub fn metrics(&self) -> anyhow::Result<String> {
+    pub(crate) fn metrics(&self) -> anyhow::Result<String> {
         get(Self::ADMIN.into(), "/metrics")
     }
 }
 
 /// Whether an agent says that it is ready.
-pub fn is_ready() -> bool {
+pub(crate) fn is_ready() -> bool {
     get(Agent::ADMIN.into(), "/readyz").is_ok()
 }
 
 /// A GET that must be answered with 200.
-pub fn get(address: SocketAddr, path: &str) -> anyhow::Result<String> {
+pub(crate) fn get(address: SocketAddr, path: &str) -> anyhow::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;

@@ -1,0 +1,108 @@
+//! A collector, an agent with its policies, and a container under enforcement: set up once, used by many tests.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+};
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use serde_json::Value;
+
+use crate::{
+    container::{ContainerSpec, image_digest},
+    daemon::{Agent, Collector, Node, wait_for},
+};
+
+/// Where the tests keep agent and collector.
+const DIRECTORY: &str = "/run/plimsoll-stage";
+/// The label by which the tests' policies select.
+const LABEL: &str = "dev.plimsoll.label/suite";
+
+/// A policy in `mode` for containers that carry the label `suite`.
+pub(crate) fn policy(suite: &str, mode: &str) -> String {
+    format!(
+        "apiVersion: plimsoll.dev/v1alpha1\nkind: EnforcementPolicy\nmetadata:\n  name: {suite}\nspec:\n  selector:\n    \
+         labels:\n      suite: {suite}\n  mode: {mode}\n  evidence: package-digest\n"
+    )
+}
+
+/// All that runs beside the containers.
+pub(crate) struct Stage {
+    pub(crate) collector: Collector,
+    pub(crate) node: Node,
+    pub(crate) agent: Agent,
+}
+
+/// The shared stage, for one test at a time. Set up by the first one.
+pub(crate) fn stage() -> Result<MutexGuard<'static, Stage>> {
+    static STAGE: OnceLock<Result<Mutex<Stage>, String>> = OnceLock::new();
+    let stage = STAGE.get_or_init(|| set_up().map(Mutex::new).map_err(|error| format!("{error:#}")));
+    match stage {
+        Ok(stage) => Ok(stage.lock().unwrap_or_else(PoisonError::into_inner)),
+        Err(error) => Err(anyhow!("the stage could not be set up: {error}")),
+    }
+}
+
+fn set_up() -> Result<Stage> {
+    let directory = Path::new(DIRECTORY);
+    let node = Node::new(directory, &image_digest()?, Path::new("/payload/image/sbom.syft.json"))?;
+    node.write_policy("enforced.yaml", &policy("enforced", "Enforce"))?;
+    node.write_policy("monitored.yaml", &policy("monitored", "Monitor"))?;
+    let collector = Collector::start(directory)?;
+    let agent = node.start_agent()?;
+    Ok(Stage { collector, node, agent })
+}
+
+impl Stage {
+    /// A container of the test image that the agent is told of, selected by the policy for `suite`.
+    pub(crate) fn spec(&self, id: &str, suite: &str) -> Result<ContainerSpec> {
+        let mut spec = ContainerSpec::of_test_image(id)?;
+        spec.annotations.append(&mut BTreeMap::from([(LABEL.to_owned(), suite.to_owned())]));
+        spec.hooks = true;
+        spec.agent_socket = self.node.socket();
+        Ok(spec)
+    }
+
+    /// The highest kernel sequence number stored so far.
+    pub(crate) fn last_sequence(&self) -> Result<u64> {
+        let events = self.collector.events("")?;
+        Ok(events.iter().filter_map(|event| event["kernel_sequence"].as_u64()).max().unwrap_or(0))
+    }
+
+    /// Waits for an event of `workload` after `sequence` that `matches`.
+    pub(crate) fn event_after(
+        &self,
+        sequence: u64,
+        workload: &str,
+        query: &str,
+        matches: impl Fn(&Value) -> bool,
+    ) -> Result<Value> {
+        wait_for("an event at the collector", || {
+            let events = self.collector.events(&format!("workload={workload}&{query}"))?;
+            let newer = |event: &&Value| event["kernel_sequence"].as_u64().is_some_and(|number| number > sequence);
+            let found = events.iter().filter(newer).find(|event| matches(event)).cloned();
+            found.with_context(|| format!("none matches among {}", brief(&events)))
+        })
+    }
+
+    /// Waits until a metric has at least `value`.
+    pub(crate) fn metric_reaches(&self, series: &str, value: u64) -> Result<u64> {
+        wait_for(series, || {
+            let found = self.agent.metric(series)?;
+            ensure!(found >= value, "{series} is {found}, not {value}");
+            Ok(found)
+        })
+    }
+}
+
+/// Events on one line each, for messages.
+fn brief(events: &[Value]) -> String {
+    let line = |event: &Value| {
+        format!(
+            "\n  #{} {} {} {} {}",
+            event["kernel_sequence"], event["hook"], event["verdict"], event["reason"], event["file"]["path"]
+        )
+    };
+    events.iter().take(5).map(line).collect()
+}
