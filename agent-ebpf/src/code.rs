@@ -30,17 +30,22 @@ pub fn exec(bprm: Binprm) -> i32 {
     emit::conclude(&report, Stat::ExecDenied, Stat::ExecAudited)
 }
 
-/// Decides on a mapping that is to be executable from the start.
+/// Decides on a mapping that is to be executable from the start. `file` means something only if
+/// `has_file` says so.
 #[inline(always)]
-pub fn map(file: File, prot: u64, flags: u64) -> i32 {
+pub fn map(has_file: impl FnOnce() -> bool, file: File, prot: u64, flags: u64) -> i32 {
     if prot & PROT_EXEC == 0 {
         return 0;
     }
     let Some(subject) = subject() else { return 0 };
     count(Stat::MapChecked);
-    let inode = if file.exists() { file.inode() } else { None };
-    let mut object = if file.exists() { on_root(&subject, inode) } else { anonymous() };
-    object.modified = file.exists() && prot & PROT_WRITE != 0 && flags & MAP_TYPE == MAP_PRIVATE;
+    let (inode, object) = if has_file() && file.exists() {
+        let inode = file.inode();
+        let modified = prot & PROT_WRITE != 0 && flags & MAP_TYPE == MAP_PRIVATE;
+        (inode, Object { modified, ..on_root(&subject, inode) })
+    } else {
+        (Inode::UNKNOWN, anonymous())
+    };
     let decision = settle(&subject, &object, access::MAP);
     let report = Report { subject: &subject, decision, hook: Hook::Map, prot: prot as u32, file, inode };
     emit::conclude(&report, Stat::MapDenied, Stat::MapAudited)
@@ -58,9 +63,13 @@ pub fn protect(vma: Vma, prot: u64) -> i32 {
     let Some(subject) = subject() else { return 0 };
     count(Stat::ProtectChecked);
     let file = vma.file();
-    let inode = if file.exists() { file.inode() } else { None };
-    let mut object = if file.exists() { mapped(&subject, inode) } else { anonymous() };
-    object.modified = file.exists() && (prot & PROT_WRITE != 0 || vma.has_private_pages());
+    let (inode, object) = if file.exists() {
+        let inode = file.inode();
+        let modified = prot & PROT_WRITE != 0 || vma.has_private_pages();
+        (inode, Object { modified, ..mapped(&subject, inode) })
+    } else {
+        (Inode::UNKNOWN, anonymous())
+    };
     let decision = settle(&subject, &object, access::MAP);
     let report = Report { subject: &subject, decision, hook: Hook::Protect, prot: prot as u32, file, inode };
     emit::conclude(&report, Stat::ProtectDenied, Stat::ProtectAudited)
@@ -83,9 +92,10 @@ fn settle(subject: &Subject, object: &Object, access: u32) -> Decision {
 
 /// A file opened by the workload: it must be on the workload's own root, and untouched.
 #[inline(always)]
-fn on_root(subject: &Subject, inode: Option<Inode>) -> Object {
-    let Some(inode) = inode else { return unreadable() };
-    let origin = if !inode.overlay || inode.mounted_dev != subject.root_dev {
+fn on_root(subject: &Subject, inode: Inode) -> Object {
+    let origin = if !inode.readable {
+        Origin::Unreadable
+    } else if !inode.overlay || inode.mounted_dev != subject.root_dev {
         Origin::Foreign
     } else if inode.upper || !inode.lower {
         Origin::Written
@@ -97,19 +107,14 @@ fn on_root(subject: &Subject, inode: Option<Inode>) -> Object {
 
 /// A file behind an existing mapping: the real one, or the overlay's where the kernel keeps that.
 #[inline(always)]
-fn mapped(subject: &Subject, inode: Option<Inode>) -> Object {
-    match inode {
-        Some(real) if !real.overlay => Object { origin: Origin::Lower, modified: false, dev: real.dev, ino: real.ino },
-        other => on_root(subject, other),
+fn mapped(subject: &Subject, inode: Inode) -> Object {
+    if inode.readable && !inode.overlay {
+        return Object { origin: Origin::Lower, modified: false, dev: inode.dev, ino: inode.ino };
     }
+    on_root(subject, inode)
 }
 
 #[inline(always)]
 fn anonymous() -> Object {
     Object { origin: Origin::Anonymous, modified: false, dev: 0, ino: 0 }
-}
-
-#[inline(always)]
-fn unreadable() -> Object {
-    Object { origin: Origin::Unreadable, modified: false, dev: 0, ino: 0 }
 }

@@ -26,8 +26,8 @@ pub(crate) struct Report<'a> {
     pub(crate) prot: u32,
     /// The file, if there is one.
     pub(crate) file: File,
-    /// Its inode, if it could be read.
-    pub(crate) inode: Option<Inode>,
+    /// Its inode.
+    pub(crate) inode: Inode,
 }
 
 /// Puts an audit or a denial on its ring.
@@ -80,20 +80,13 @@ fn fill(event: *mut Event, report: &Report<'_>, sequence: u64) {
     event.uid = bpf_get_current_uid_gid() as u32;
     event.prot = report.prot;
     event.reserved = 0;
-    event.flags = 0;
     fill_inode(event, report.inode);
     fill_path(event, report);
     fill_ancestors(event);
 }
 
 #[inline(always)]
-fn fill_inode(event: &mut Event, inode: Option<Inode>) {
-    let Some(inode) = inode else {
-        event.ino = 0;
-        event.dev = 0;
-        event.size = 0;
-        return;
-    };
+fn fill_inode(event: &mut Event, inode: Inode) {
     event.ino = inode.ino;
     event.dev = inode.dev;
     event.size = inode.size;

@@ -9,6 +9,7 @@ use core::mem::MaybeUninit;
 use aya_ebpf::helpers::{
     bpf_d_path, bpf_get_current_task_btf, bpf_probe_read_kernel, bpf_probe_read_kernel_str_bytes, generated,
 };
+use aya_ebpf::{EbpfContext as _, programs::LsmContext};
 use plimsoll_abi::{COMM_LEN, Offsets, PATH_LEN};
 
 /// Set before the programs are loaded, then frozen: constants to the verifier.
@@ -87,6 +88,17 @@ kernel_types! {
     Cgroup,
 }
 
+/// Whether a hook's argument is a pointer at all, asked of its plain value.
+///
+/// Kernels before the fix of 2025 tell the verifier that `mmap_file`'s file is never null, and the verifier then removes
+/// a check of the typed pointer as one that cannot fail. The same value read through a helper is a number, and is checked.
+#[inline(always)]
+pub fn is_given(context: &LsmContext, argument: u32) -> bool {
+    let mut value = 0_u64;
+    // SAFETY: the context is the program's own, and `value` is valid for writes.
+    unsafe { generated::bpf_get_func_arg(context.as_ptr(), argument, &raw mut value) == 0 && value != 0 }
+}
+
 impl Binprm {
     /// The file that this pass examines: the program, or the interpreter of the last one.
     #[inline(always)]
@@ -98,6 +110,8 @@ impl Binprm {
 /// Where a file's content lies.
 #[derive(Clone, Copy)]
 pub struct Inode {
+    /// Everything below could be read.
+    pub readable: bool,
     /// `s_dev` of the filesystem the file was opened on.
     pub mounted_dev: u32,
     /// That filesystem is an overlay.
@@ -114,6 +128,21 @@ pub struct Inode {
     pub size: u64,
 }
 
+impl Inode {
+    /// No inode, or one that could not be read. A value rather than an `Option`: the compiler leaves the inside of a
+    /// `None` undefined, and the verifier refuses registers that hold nothing.
+    pub const UNKNOWN: Self = Self {
+        readable: false,
+        mounted_dev: 0,
+        overlay: false,
+        upper: false,
+        lower: false,
+        dev: 0,
+        ino: 0,
+        size: 0,
+    };
+}
+
 impl File {
     /// Whether there is a file at all.
     #[inline(always)]
@@ -121,13 +150,14 @@ impl File {
         !self.0.is_null()
     }
 
-    /// Looks through an overlay at the real inode; `None` if the kernel's memory could not be read.
+    /// Looks through an overlay at the real inode.
     #[inline(always)]
-    pub fn inode(self) -> Option<Inode> {
+    pub fn inode(self) -> Inode {
         let inode: *const u8 = load(self.0, offset!(file_inode));
         let sb: *const u8 = load(inode, offset!(inode_sb));
         let mounted_dev: u32 = load(sb, offset!(sb_dev));
         let own = Inode {
+            readable: true,
             mounted_dev,
             overlay: load::<u64>(sb, offset!(sb_magic)) == OVERLAY_MAGIC,
             upper: false,
@@ -136,7 +166,7 @@ impl File {
             ino: load(inode, offset!(inode_ino)),
             size: load(inode, offset!(inode_size)),
         };
-        if own.overlay { through_overlay(inode, own) } else { Some(own) }
+        if own.overlay { through_overlay(inode, own).unwrap_or(Inode::UNKNOWN) } else { own }
     }
 
     /// Writes the path as the task sees it; `false` if only the last component could be had.

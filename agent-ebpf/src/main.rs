@@ -8,7 +8,7 @@ use aya_ebpf::{
 };
 use plimsoll_agent_ebpf::{
     cgroup, code,
-    kernel::{Binprm, Cgroup, File, Task, Vma},
+    kernel::{Binprm, Cgroup, File, Task, Vma, is_given},
     label,
 };
 
@@ -35,7 +35,7 @@ fn bprm_check_security(ctx: LsmContext) -> i32 {
 /// what the mapping gets, READ_IMPLIES_EXEC included; `reqprot` is only what was asked for.
 #[lsm(hook = "mmap_file")]
 fn mmap_file(ctx: LsmContext) -> i32 {
-    code::map(File::from_context(ctx.arg(0)), ctx.arg(2), ctx.arg(3))
+    code::map(|| is_given(&ctx, 0), File::from_context(ctx.arg(0)), ctx.arg(2), ctx.arg(3))
 }
 
 /// `int file_mprotect(struct vm_area_struct *vma, unsigned long reqprot, unsigned long prot)`.

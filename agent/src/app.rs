@@ -194,8 +194,7 @@ impl Reader {
     fn hand_on(&mut self, event: Result<Decoded, DecodeError>) {
         match event {
             Ok(event) => {
-                let label = plimsoll_abi::Label { slot: event.raw.slot, incarnation: event.raw.incarnation };
-                self.export.submit(&event, self.registry.find(label).as_deref());
+                self.export.submit(&event, self.registry.find(event.label()).as_deref());
             }
             Err(error) => {
                 self.metrics.undecodable.inc();

@@ -1,6 +1,6 @@
 //! Bytes from the kernel's rings, decoded: a total function of any input.
 
-use plimsoll_abi::{ANCESTORS, Ancestor, COMM_LEN, Event, Hook, PATH_LEN, Reason, UnknownCode, Verdict};
+use plimsoll_abi::{ANCESTORS, Ancestor, COMM_LEN, Event, Hook, Label, PATH_LEN, Reason, UnknownCode, Verdict};
 
 /// A record that no kernel program of this version writes.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,6 +25,11 @@ pub struct Decoded {
 }
 
 impl Decoded {
+    /// The workload it happened in.
+    pub fn label(&self) -> Label {
+        Label { slot: self.raw.slot, incarnation: self.raw.incarnation }
+    }
+
     /// The path up to its NUL.
     pub fn path(&self) -> &[u8] {
         until_nul(&self.raw.path)

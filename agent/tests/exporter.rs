@@ -1,4 +1,5 @@
 //! The exporter against a collector that drops connections, restarts, and is slow to acknowledge.
+#![expect(clippy::unwrap_used, reason = "a test's own servers and helpers fail by panicking")]
 
 use std::{
     collections::BTreeMap,
@@ -51,16 +52,13 @@ impl Stored {
         for event in &batch.events {
             let key = (node.boot_id.clone(), node.spool_id.clone(), event.sequence);
             let path = event.file.clone().unwrap().path;
-            match self.events.get(&key) {
+            if let Some(known) = self.events.get(&key) {
                 // The same number must mean the same event, for ever.
-                Some(known) => {
-                    assert_eq!(known, &path);
-                    self.repeated += 1;
-                }
-                None => {
-                    self.events.insert(key.clone(), path);
-                    self.order.push(key);
-                }
+                assert_eq!(known, &path);
+                self.repeated += 1;
+            } else {
+                self.events.insert(key.clone(), path);
+                self.order.push(key);
             }
         }
         self.losses.extend(batch.losses.iter().map(|loss| (loss.cause, loss.count)));

@@ -7,6 +7,7 @@ use std::{io, process::ExitCode};
 
 mod execute;
 mod mapping;
+mod measure;
 mod process;
 
 /// What came of a technique: `Err` if it could not be tried, else the kernel's answer.
@@ -55,6 +56,9 @@ fn attempt(arguments: &[&str]) -> Attempt {
         ["unshare-exec", file] => execute::unshared(file),
         ["bind-exec", source, target] => execute::bind_mounted(source, target),
         ["chroot-exec", directory, file] => execute::in_chroot(directory, file),
+        ["measure-fork-exec", program, times] => Ok(measure::fork_exec(program.as_ref(), times.parse()?)),
+        ["measure-open-close", file, times] => Ok(measure::open_close(file.as_ref(), times.parse()?)),
+        ["measure-map-exec", file, times] => Ok(measure::map_exec(file.as_ref(), times.parse()?)),
         ["dlopen", library] => mapping::dlopen(library),
         ["map-exec", file] => mapping::map(file),
         ["protect-exec", file] => mapping::protect(file),

@@ -21,7 +21,7 @@ pub(crate) fn dlopen(library: &str) -> Attempt {
     let message = unsafe { libc::dlerror() };
     // SAFETY: `dlerror` returns a NUL-terminated string that lives until the next call.
     let message = unsafe { std::ffi::CStr::from_ptr(message) }.to_string_lossy();
-    if message.contains("Operation not permitted") {
+    if message.contains("failed to map segment") {
         return Ok(Err(io::Error::from_raw_os_error(libc::EPERM)));
     }
     bail!("dlopen: {message}");

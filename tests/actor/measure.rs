@@ -22,7 +22,7 @@ fn measure(times: u32, mut operation: impl FnMut() -> io::Result<()>) -> io::Res
 }
 
 /// `fork`, `execve` of `program`, its `exit`, and `wait`.
-pub fn fork_exec(program: &Path, times: u32) -> io::Result<()> {
+pub(crate) fn fork_exec(program: &Path, times: u32) -> io::Result<()> {
     let path = CString::new(program.as_os_str().as_bytes())?;
     let arguments = [path.as_ptr(), std::ptr::null()];
     let environment = [std::ptr::null()];
@@ -51,12 +51,12 @@ fn wait(child: i32) -> io::Result<()> {
 }
 
 /// `open` and `close`.
-pub fn open_close(file: &Path, times: u32) -> io::Result<()> {
+pub(crate) fn open_close(file: &Path, times: u32) -> io::Result<()> {
     measure(times, || std::fs::File::open(file).map(drop))
 }
 
 /// `mmap` of a page with PROT_EXEC, and `munmap`.
-pub fn map_exec(file: &Path, times: u32) -> io::Result<()> {
+pub(crate) fn map_exec(file: &Path, times: u32) -> io::Result<()> {
     const PAGE: usize = 4096;
     let file = std::fs::File::open(file)?;
     let protection = libc::PROT_READ | libc::PROT_EXEC;

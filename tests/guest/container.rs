@@ -135,7 +135,6 @@ pub(crate) struct Output {
     /// Standard output, with U+FFFD for what is not UTF-8.
     pub(crate) stdout: String,
     /// Standard error, likewise.
-    #[expect(dead_code, reason = "shown when a test fails, and read by the tests with a policy")]
     pub(crate) stderr: String,
 }
 

@@ -6,8 +6,10 @@ use std::process::ExitCode;
 use libtest_mimic::{Arguments, Trial};
 
 mod baseline;
+mod bench;
 mod container;
 mod daemon;
+mod demo;
 mod enforcement;
 mod faults;
 mod no_bpf;
@@ -18,6 +20,24 @@ mod technique;
 const NO_BPF: &str = "--no-bpf";
 
 fn main() -> ExitCode {
+    match std::env::args().nth(1).as_deref() {
+        Some("demo") => told(demo::run()),
+        Some("bench") => told(bench::run()),
+        _ => test(),
+    }
+}
+
+fn told(outcome: anyhow::Result<()>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("failed: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn test() -> ExitCode {
     let (without_bpf, others): (Vec<String>, Vec<String>) = std::env::args().partition(|argument| argument == NO_BPF);
     let mut arguments = Arguments::from_iter(others);
     arguments.test_threads = Some(1);

@@ -129,8 +129,8 @@ fn compose(workspace: &Workspace, base: &Path, actor: &Path, scratch: &Path, dra
     layout.configure(&["/usr/bin/plimsoll-actor", "wait"])?;
     fs::write(draft.join("digest"), format!("{}\n", layout.digest()?))?;
     let folders = layout.unpack(&draft.join("layers"))?;
-    let order: String = (0..folders).rev().map(|number| format!("layers/{number}\n")).collect();
-    fs::write(draft.join("lowerdir"), order)?;
+    let order: Vec<String> = (0..folders).rev().map(|number| format!("layers/{number}")).collect();
+    fs::write(draft.join("lowerdir"), format!("{}\n", order.join("\n")))?;
     Ok(())
 }
 

@@ -55,12 +55,14 @@ pub fn prove(
     let program = private_program()?;
     let cgroup = PrivateCgroup::new(cgroups)?;
     baseline(&program, &cgroup)?;
+    // What waited while no agent ran may fill the ring; the canary's event needs room.
+    drain(denials, None, others);
     // No task is in mount namespace 0, so every task in the cgroup counts as inside.
     let admission = Admission { cgroup: cgroup.id, root_dev: 0, runtime_mnt_ns: 0 };
     let label = enforcer.admit_nothing(admission)?;
     let outcome = run(&program, &cgroup);
     enforcer.dismiss(label)?;
-    let reported = drain(denials, label, others);
+    let reported = drain(denials, Some(label), others);
     match outcome {
         Ok(_) => Err(CanaryError::Ran),
         Err(error) if error.raw_os_error() != Some(libc::EPERM) => Err(CanaryError::OtherFailure(error)),
@@ -97,10 +99,11 @@ fn run(program: &OwnedFd, cgroup: &PrivateCgroup) -> io::Result<std::process::Ex
     command.status()
 }
 
-fn drain(ring: &mut Ring, label: Label, others: &mut Vec<Result<Decoded, DecodeError>>) -> bool {
+/// Empties the ring; whether a denial with `label` was on it.
+fn drain(ring: &mut Ring, label: Option<Label>, others: &mut Vec<Result<Decoded, DecodeError>>) -> bool {
     let mut reported = false;
     while let Some(event) = ring.next(decode) {
-        let ours = |event: &Decoded| (event.raw.slot, event.raw.incarnation) == (label.slot, label.incarnation);
+        let ours = |event: &Decoded| label == Some(event.label());
         match event {
             Ok(event) if ours(&event) => reported |= event.verdict == Verdict::Deny,
             other => others.push(other),

@@ -144,7 +144,7 @@ impl Thread {
                 self.prune();
             }
         }
-        if let Err(error) = self.opened.connection.pragma_query(None, "wal_checkpoint(TRUNCATE)", |_row| Ok(())) {
+        if let Err(error) = self.opened.connection.pragma(None, "wal_checkpoint", "TRUNCATE", |_row| Ok(())) {
             tracing::error!(%error, "the write-ahead log was not folded into the database; the next start does it");
         }
     }
