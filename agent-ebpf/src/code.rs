@@ -80,9 +80,7 @@ pub fn protect(vma: Vma, prot: u64) -> i32 {
 fn settle(subject: &Subject, object: &Object, access: u32) -> Decision {
     match subject.standing {
         Standing::Member => decide(subject.state, object, access),
-        Standing::Unlabelled => {
-            Decision { verdict: deviation(subject.state), reason: Reason::Unlabelled, rule: 0 }
-        }
+        Standing::Unlabelled => Decision { verdict: deviation(subject.state), reason: Reason::Unlabelled, rule: 0 },
         Standing::Stale => {
             count(Stat::StaleLabel);
             Decision { verdict: Verdict::Deny, reason: Reason::StaleLabel, rule: 0 }

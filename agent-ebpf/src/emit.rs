@@ -2,9 +2,7 @@
 
 use aya_ebpf::{
     bindings::BPF_RB_NO_WAKEUP,
-    helpers::{
-        bpf_get_current_cgroup_id, bpf_get_current_pid_tgid, bpf_get_current_uid_gid, bpf_ktime_get_boot_ns,
-    },
+    helpers::{bpf_get_current_cgroup_id, bpf_get_current_pid_tgid, bpf_get_current_uid_gid, bpf_ktime_get_boot_ns},
 };
 use plimsoll_abi::{Event, Hook, Stat, Verdict, event_flags, state};
 
@@ -62,8 +60,10 @@ fn fill(event: *mut Event, report: &Report<'_>, sequence: u64) {
     // SAFETY: `event` points at a reservation of exactly this size. It holds old bytes, all of them valid for every
     // field, and each field is written below.
     let event = unsafe { &mut *event };
-    // SAFETY: these helpers have no preconditions.
-    let (time, cgroup) = unsafe { (bpf_ktime_get_boot_ns(), bpf_get_current_cgroup_id()) };
+    // SAFETY: the helper has no preconditions.
+    let time = unsafe { bpf_ktime_get_boot_ns() };
+    // SAFETY: as above.
+    let cgroup = unsafe { bpf_get_current_cgroup_id() };
     let ids = bpf_get_current_pid_tgid();
     event.sequence = sequence;
     event.time_ns = time;
@@ -97,7 +97,7 @@ fn fill_inode(event: &mut Event, inode: Inode) {
 
 #[inline(always)]
 fn flag(set: bool, bit: u32) -> u32 {
-    set as u32 * bit
+    u32::from(set) * bit
 }
 
 #[inline(always)]
@@ -108,9 +108,9 @@ fn fill_path(event: &mut Event, report: &Report<'_>) {
     }
     // `bpf_d_path` may be called from sleepable hooks only, and `file_mprotect` is none.
     if matches!(report.hook, Hook::Protect) {
-        report.file.name_into(event.path.as_mut_ptr());
+        report.file.name_into(&mut event.path);
         event.flags |= event_flags::NAME_ONLY;
-    } else if !report.file.path_into(event.path.as_mut_ptr()) {
+    } else if !report.file.path_into(&mut event.path) {
         event.flags |= event_flags::NAME_ONLY;
     }
 }

@@ -52,11 +52,10 @@ fn probe<T: Copy>(base: *const u8, offset: usize) -> Option<T> {
 fn probe_or_zero<T: Copy>(base: *const u8, offset: usize) -> T {
     let mut value = MaybeUninit::<T>::uninit();
     let source = base.wrapping_add(offset).cast();
-    // SAFETY: the helper writes all of `value`, zeros if the address is bad; `T` is an integer here.
-    unsafe {
-        generated::bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, source);
-        value.assume_init()
-    }
+    // SAFETY: the destination has as many bytes as are asked for, and the helper checks the source.
+    let _zeroed = unsafe { generated::bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, source) };
+    // SAFETY: the helper has written all of it, zeros if the address was bad; `T` is made of integers.
+    unsafe { value.assume_init() }
 }
 
 macro_rules! kernel_types {
@@ -108,6 +107,7 @@ impl Binprm {
 }
 
 /// Where a file's content lies.
+#[expect(clippy::struct_excessive_bools, reason = "they are facts, each of its own")]
 #[derive(Clone, Copy)]
 pub struct Inode {
     /// Everything below could be read.
@@ -131,16 +131,8 @@ pub struct Inode {
 impl Inode {
     /// No inode, or one that could not be read. A value rather than an `Option`: the compiler leaves the inside of a
     /// `None` undefined, and the verifier refuses registers that hold nothing.
-    pub const UNKNOWN: Self = Self {
-        readable: false,
-        mounted_dev: 0,
-        overlay: false,
-        upper: false,
-        lower: false,
-        dev: 0,
-        ino: 0,
-        size: 0,
-    };
+    pub const UNKNOWN: Self =
+        Self { readable: false, mounted_dev: 0, overlay: false, upper: false, lower: false, dev: 0, ino: 0, size: 0 };
 }
 
 impl File {
@@ -171,25 +163,26 @@ impl File {
 
     /// Writes the path as the task sees it; `false` if only the last component could be had.
     #[inline(always)]
-    pub fn path_into(self, buffer: *mut u8) -> bool {
+    pub fn path_into(self, buffer: &mut [u8; PATH_LEN]) -> bool {
         let path = self.0.wrapping_add(offset!(file_path));
-        // SAFETY: `buffer` has PATH_LEN bytes, and `path` is the file's own `f_path`.
-        let length = unsafe { bpf_d_path(path.cast_mut().cast(), buffer.cast(), PATH_LEN as u32) };
-        length > 0 || { self.name_into(buffer); false }
+        // SAFETY: the buffer has as many bytes as are offered, and `path` is the file's own `f_path`.
+        let length = unsafe { bpf_d_path(path.cast_mut().cast(), buffer.as_mut_ptr().cast(), PATH_LEN as u32) };
+        length > 0 || {
+            self.name_into(buffer);
+            false
+        }
     }
 
     /// Writes the last component of the path.
     #[inline(always)]
-    pub fn name_into(self, buffer: *mut u8) {
-        // SAFETY: `buffer` has PATH_LEN bytes.
-        let buffer = unsafe { core::slice::from_raw_parts_mut(buffer, PATH_LEN) };
+    pub fn name_into(self, buffer: &mut [u8; PATH_LEN]) {
         let dentry: *const u8 = load(self.0, offset!(file_path) + offset!(path_dentry));
         let written = probe::<*const u8>(dentry, offset!(dentry_name)).is_some_and(|name| {
             // SAFETY: the helper checks the address and ends the copy with NUL.
             unsafe { bpf_probe_read_kernel_str_bytes(name, buffer) }.is_ok()
         });
-        if !written && let Some(first) = buffer.first_mut() {
-            *first = 0;
+        if !written {
+            buffer[0] = 0;
         }
     }
 }
@@ -199,23 +192,26 @@ impl File {
 #[inline(always)]
 fn through_overlay(inode: *const u8, own: Inode) -> Option<Inode> {
     let upper = !probe::<*const u8>(inode, offset!(ovl_upper))?.is_null();
-    let Some(dentry) = lower_dentry(inode)? else { return Some(Inode { upper, ..own }) };
+    let dentry = lower_dentry(inode)?;
+    if dentry.is_null() {
+        return Some(Inode { upper, ..own });
+    }
     let real: *const u8 = probe(dentry, offset!(dentry_inode))?;
     let sb: *const u8 = probe(real, offset!(inode_sb))?;
     Some(Inode { upper, lower: true, dev: probe(sb, offset!(sb_dev))?, ino: probe(real, offset!(inode_ino))?, ..own })
 }
 
+/// The first lower dentry, null if there is none; `None` if memory could not be read.
 #[inline(always)]
-fn lower_dentry(inode: *const u8) -> Option<Option<*const u8>> {
+fn lower_dentry(inode: *const u8) -> Option<*const u8> {
     let mut lower = inode.wrapping_add(offset!(ovl_lower));
     if offset!(ovl_lower_is_pointer) == 1 {
         lower = probe(lower, 0)?;
         if lower.is_null() || probe::<u32>(lower, offset!(ovl_numlower))? == 0 {
-            return Some(None);
+            return Some(core::ptr::null());
         }
     }
-    let dentry: *const u8 = probe(lower, offset!(ovl_lower_dentry))?;
-    Some((!dentry.is_null()).then_some(dentry))
+    probe(lower, offset!(ovl_lower_dentry))
 }
 
 impl Vma {
@@ -266,6 +262,7 @@ impl Task {
 
     /// The parent; the first task is its own.
     #[inline(always)]
+    #[must_use]
     pub fn parent(self) -> Self {
         Self(probe_or_zero::<u64>(self.0, offset!(task_parent)) as *const u8)
     }

@@ -1,6 +1,7 @@
 //! The kernel programs, in the order in which a program's life meets them. Each only names its hook's arguments.
 #![no_std]
 #![no_main]
+#![expect(clippy::needless_pass_by_value, reason = "the macros hand contexts over by value")]
 
 use aya_ebpf::{
     macros::{lsm, raw_tracepoint},

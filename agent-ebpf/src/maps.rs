@@ -5,9 +5,7 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, PerCpuArray, RingBuf},
 };
-use plimsoll_abi::{
-    AllowKey, AllowValue, Label, MAX_TASKS, MAX_WORKLOADS, STAT_COUNT, WorkloadRecord,
-};
+use plimsoll_abi::{AllowKey, AllowValue, Label, MAX_TASKS, MAX_WORKLOADS, STAT_COUNT, WorkloadRecord};
 
 /// Allowed files of all allowlists. The enforcer writes and sizes it; full means that a policy is rejected whole.
 /// Not preallocated: a node's allowlists are far smaller than the bound.

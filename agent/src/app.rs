@@ -73,9 +73,11 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         denials,
         telemetry: maps.telemetry,
     };
-    waiting.into_iter().for_each(|event| reader.take(event));
-    let server = Server::bind(&config.socket)
-        .with_context(|| format!("cannot listen on `{}`", config.socket.display()))?;
+    for event in waiting {
+        reader.take(event);
+    }
+    let server =
+        Server::bind(&config.socket).with_context(|| format!("cannot listen on `{}`", config.socket.display()))?;
     let serving = tokio::spawn(server.serve(registry, metrics.clone()));
     metrics.ready.set(1);
     readiness.set();
@@ -165,7 +167,9 @@ impl Reader {
                         ready.clear_ready();
                     }
                     drop(ready);
-                    batch.into_iter().for_each(|event| self.take(event));
+                    for event in batch {
+                        self.take(event);
+                    }
                 }
             }
         }

@@ -194,7 +194,7 @@ impl Enforcer {
     pub fn forget_orphans(&mut self) -> Result<usize, EnforceError> {
         let mut live: Vec<u32> = self.lists.values().map(|list| list.id).collect();
         live.extend(self.found()?.iter().map(|found| state::allowlist(found.state)));
-        live.extend(self.retired.iter().flat_map(|(_, keys)| keys.first()).map(|key| key.allowlist));
+        live.extend(self.retired.iter().filter_map(|(_, keys)| keys.first()).map(|key| key.allowlist));
         let orphans: Vec<_> = self.allow.keys()?.into_iter().filter(|key| !live.contains(&key.allowlist)).collect();
         for key in &orphans {
             self.allow.remove(*key)?;

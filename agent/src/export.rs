@@ -29,12 +29,11 @@ pub struct Export {
 impl Export {
     /// Opens the spool and starts sending.
     pub fn start(config: &Config, stop: watch::Receiver<()>) -> anyhow::Result<Self> {
-        let exporter = match &config.collector {
-            Some(collector) => Some(Exporter::start(exporter_config(config, collector)?, stop)?),
-            None => {
-                tracing::warn!("no collector is configured: events are counted and dropped");
-                None
-            }
+        let exporter = if let Some(collector) = &config.collector {
+            Some(Exporter::start(exporter_config(config, collector)?, stop)?)
+        } else {
+            tracing::warn!("no collector is configured: events are counted and dropped");
+            None
         };
         Ok(Self { exporter, boot_ns: boot_time()? })
     }

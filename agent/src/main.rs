@@ -79,7 +79,11 @@ fn run(config: &Path) -> anyhow::Result<ExitCode> {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_unset| tracing_subscriber::EnvFilter::new("info"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    if io::stderr().is_terminal() { log.init() } else { log.json().init() }
+    if io::stderr().is_terminal() {
+        log.init();
+    } else {
+        log.json().init();
+    }
     let config = Config::read(config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(app::run(config))?;
@@ -116,9 +120,11 @@ fn prove(cgroups: &Path, pins: &Path) -> preflight::Check {
     let removed = std::fs::remove_dir_all(pins);
     match (outcome, removed) {
         (Ok(()), Ok(())) => preflight::Check::passed(NAME, "a canary ran without a policy and was denied with one"),
-        (Err(error), _) => {
-            preflight::Check::failed(NAME, format!("{error:#}"), "the kernel log (`dmesg`) may say more; report it with this line")
-        }
+        (Err(error), _) => preflight::Check::failed(
+            NAME,
+            format!("{error:#}"),
+            "the kernel log (`dmesg`) may say more; report it with this line",
+        ),
         (Ok(()), Err(error)) => {
             preflight::Check::failed(NAME, format!("cannot clean up: {error}"), format!("remove `{}`", pins.display()))
         }

@@ -60,7 +60,11 @@ impl Metrics {
         let all = self.clone();
         registry.register("admissions", "Containers introduced by a hook, by outcome", all.admissions);
         registry.register("policy_reloads", "Policy reloads taken", all.reloads);
-        registry.register("policy_reloads_rejected", "Policy reloads refused; the earlier policies stay", all.reloads_rejected);
+        registry.register(
+            "policy_reloads_rejected",
+            "Policy reloads refused; the earlier policies stay",
+            all.reloads_rejected,
+        );
         registry.register("workloads", "Workloads under a policy", all.workloads);
         registry.register("allowlist_entries", "Allowlist entries in the kernel", all.entries);
         registry.register("events_undecodable", "Kernel records that could not be decoded", all.undecodable);

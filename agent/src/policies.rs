@@ -13,7 +13,11 @@ use plimsoll_policy::{Diagnostic, Diagnostics, Limits, Policy};
 #[derive(Debug, thiserror::Error)]
 pub enum PoliciesError {
     #[error("cannot read `{path}`")]
-    Read { path: PathBuf, #[source] source: io::Error },
+    Read {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error("{}", Many(.0))]
     Wrong(Vec<Diagnostics>),
     #[error("{}", Many(.0))]

@@ -203,6 +203,7 @@ impl Agent {
     const ADMIN: ([u8; 4], u16) = ([127, 0, 0, 1], 9464);
 
     /// One metric's value; `series` is the whole left side of its line.
+    #[expect(clippy::unused_self, reason = "only a running agent has metrics")]
     pub(crate) fn metric(&self, series: &str) -> anyhow::Result<u64> {
         let text = get(Self::ADMIN.into(), "/metrics")?;
         let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
@@ -215,6 +216,7 @@ impl Agent {
     }
 
     /// All metrics as scraped.
+    #[expect(clippy::unused_self, reason = "only a running agent has metrics")]
     pub(crate) fn metrics(&self) -> anyhow::Result<String> {
         get(Self::ADMIN.into(), "/metrics")
     }

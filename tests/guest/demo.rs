@@ -38,7 +38,11 @@ const STEPS: &[Step] = &[
         script: "cat /usr/bin/true > /usr/bin/who && /usr/bin/who",
         expected: Expected::Denied("written", "/usr/bin/who"),
     },
-    Step { title: "a program in memory (memfd)", script: MEMFD, expected: Expected::Denied("foreign", "memfd:payload") },
+    Step {
+        title: "a program in memory (memfd)",
+        script: MEMFD,
+        expected: Expected::Denied("foreign", "memfd:payload"),
+    },
     Step {
         title: "the loader, given a dropped binary (ld.so ./dropped)",
         script: "cp /usr/bin/true /tmp/dropped && /lib64/ld-linux-x86-64.so.2 /tmp/dropped",
@@ -115,7 +119,12 @@ fn show(event: &Value) {
     let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).unwrap_or("-").to_owned();
     let ancestors = event["process"]["ancestors"].as_array().into_iter().flatten();
     let chain: Vec<String> = ancestors.map(|ancestor| text(&ancestor["comm"])).collect();
-    println!("  at the collector   {} of {} by {}", text(&event["verdict"]), text(&event["hook"]), text(&event["reason"]));
+    println!(
+        "  at the collector   {} of {} by {}",
+        text(&event["verdict"]),
+        text(&event["hook"]),
+        text(&event["reason"])
+    );
     println!("    file             {} ({})", text(&event["file"]["path"]), text(&event["file"]["origin"]));
     println!("    package          {} {}", text(&event["package"]["name"]), text(&event["package"]["version"]));
     println!("    evidence         {}; digest {}", text(&event["evidence"]), text(&event["file"]["sha256"]));

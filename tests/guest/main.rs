@@ -1,6 +1,11 @@
 //! `plimsoll-guest-tests`: the tests that need a kernel with BPF among its security modules, a container runtime and the test
 //! image at `/payload/image`. They share a kernel, an agent and a metrics port, so they run one after another.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "an index into a JSON value that lacks it gives null, and a test may panic"
+)]
+
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Trial};

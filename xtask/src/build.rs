@@ -9,8 +9,10 @@ use anyhow::{Result, ensure};
 
 use crate::{pins, step, workspace::Workspace};
 
-/// Package and program of the kernel programs.
+/// Package and program of the kernel programs that the agent carries.
 const KERNEL_PROGRAMS: &str = "plimsoll-agent-ebpf";
+/// Package and program of those that run the same decision on demand.
+const DECISION: &str = "plimsoll-tests-ebpf";
 /// The kernel's instruction set, little-endian.
 const TARGET: &str = "bpfel-unknown-none";
 const PROFILE: &str = "bpf";
@@ -33,7 +35,18 @@ pub(crate) fn run(workspace: &Workspace) -> Result<PathBuf> {
 /// Builds the kernel programs. Answers their file.
 pub(crate) fn kernel_programs(workspace: &Workspace) -> Result<PathBuf> {
     step::shown("build the kernel programs", &mut cargo_bpf(workspace, "build")?)?;
-    let object = workspace.kernel_programs().join(TARGET).join(PROFILE).join(KERNEL_PROGRAMS);
+    object(workspace, KERNEL_PROGRAMS)
+}
+
+/// What runs `decide()` on this machine, with its arguments.
+pub(crate) fn decision(workspace: &Workspace, arguments: &[&str]) -> Result<Command> {
+    let mut run = Command::new(workspace.release().join("plimsoll-tests-decide"));
+    run.arg("--object").arg(object(workspace, DECISION)?).args(arguments);
+    Ok(run)
+}
+
+fn object(workspace: &Workspace, program: &str) -> Result<PathBuf> {
+    let object = workspace.kernel_programs().join(TARGET).join(PROFILE).join(program);
     ensure!(object.is_file(), "{} is missing although it was built", object.display());
     Ok(object)
 }
@@ -49,7 +62,9 @@ pub(crate) fn cargo(workspace: &Workspace, subcommand: &str, object: &Path) -> C
 pub(crate) fn cargo_bpf(workspace: &Workspace, subcommand: &str) -> Result<Command> {
     let mut cargo = Command::new("rustup");
     cargo.args(["run", pins::BPF_TOOLCHAIN, "cargo", subcommand, "--locked", "-Z", "build-std=core"]);
-    cargo.args(["--target", TARGET, "--profile", PROFILE, "-p", KERNEL_PROGRAMS]).current_dir(workspace.root());
+    cargo
+        .args(["--target", TARGET, "--profile", PROFILE, "-p", KERNEL_PROGRAMS, "-p", DECISION])
+        .current_dir(workspace.root());
     cargo.env("PATH", workspace.path()?).env("CARGO_TARGET_DIR", workspace.kernel_programs());
     // `core`'s source and the kernel's registers are not for stable compilers; this one's version is known, so that is no risk.
     cargo.env("RUSTC_BOOTSTRAP", "1").env_remove("RUSTFLAGS");

@@ -49,6 +49,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCo
         return native(workspace, filter);
     }
     step::shown("tests of this machine's programs", build::cargo(workspace, "test", &object).args(filter))?;
+    step::shown("the kernel's decision against the reference evaluator", &mut build::decision(workspace, &["agree"])?)?;
     let guests = Guests::complete(workspace)?;
     let mut runs: Vec<Run> = Vec::new();
     for kernel in Kernel::ALL {

@@ -67,7 +67,8 @@ impl Btf {
     pub fn append(&mut self, bytes: &[u8]) -> Result<(), BtfError> {
         let (types, strings) = sections(bytes)?;
         self.strings.extend_from_slice(bytes.get(strings.clone()).ok_or(BtfError::Truncated(strings.end))?);
-        let mut reader = Reader { bytes: bytes.get(..types.end).ok_or(BtfError::Truncated(types.end))?, at: types.start };
+        let mut reader =
+            Reader { bytes: bytes.get(..types.end).ok_or(BtfError::Truncated(types.end))?, at: types.start };
         while reader.at < types.end {
             self.types.push(reader.next_type()?);
         }
@@ -185,9 +186,25 @@ mod tests {
     fn sample() -> Vec<u8> {
         let strings = b"\0a\0x\0y\0";
         let words: &[u32] = &[
-            0, 1 << 24, 4, 32, // 1: int
-            0, (4 << 24) | 1, 8, 5, 1, 0, // 2: struct { y }
-            1, (4 << 24) | 2, 16, 3, 1, 0, 0, 2, 64, // 3: struct a { x; struct 2 }
+            0,
+            1 << 24,
+            4,
+            32, // 1: int
+            0,
+            (4 << 24) | 1,
+            8,
+            5,
+            1,
+            0, // 2: struct { y }
+            1,
+            (4 << 24) | 2,
+            16,
+            3,
+            1,
+            0,
+            0,
+            2,
+            64, // 3: struct a { x; struct 2 }
         ];
         let types: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
         let length = |value: usize| u32::try_from(value).unwrap().to_le_bytes();

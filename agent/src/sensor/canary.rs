@@ -30,7 +30,11 @@ pub const ARGUMENT: &str = "canary-exit";
 #[derive(Debug, thiserror::Error)]
 pub enum CanaryError {
     #[error("cannot prepare the canary: {step}")]
-    Prepare { step: &'static str, #[source] source: io::Error },
+    Prepare {
+        step: &'static str,
+        #[source]
+        source: io::Error,
+    },
     #[error("the canary does not run even without a policy, so its denial would prove nothing")]
     Baseline(#[source] io::Error),
     #[error("the canary without a policy ended with {0}")]

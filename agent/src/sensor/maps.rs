@@ -20,11 +20,20 @@ pub enum MapError {
     #[error("the object has no map `{0}`")]
     Missing(&'static str),
     #[error("map `{map}` refused {operation}")]
-    Refused { map: &'static str, operation: &'static str, #[source] source: aya::maps::MapError },
+    Refused {
+        map: &'static str,
+        operation: &'static str,
+        #[source]
+        source: aya::maps::MapError,
+    },
     #[error("map `{map}` is full: {entries} entries would not fit")]
     Full { map: &'static str, entries: usize },
     #[error("cannot share map `{map}` with the kernel")]
-    Share { map: &'static str, #[source] source: io::Error },
+    Share {
+        map: &'static str,
+        #[source]
+        source: io::Error,
+    },
     #[error("slot {0} is outside the workload array")]
     Slot(u32),
 }
@@ -91,7 +100,9 @@ pub struct AllowMap(HashMap<MapData, PodKey, PodValue>);
 impl AllowMap {
     /// Adds or replaces one entry.
     pub fn insert(&mut self, key: AllowKey, value: AllowValue) -> Result<(), MapError> {
-        self.0.insert(PodKey(key), PodValue(value), 0).map_err(|source| refused(map_names::ALLOW, "an insertion", source))
+        self.0
+            .insert(PodKey(key), PodValue(value), 0)
+            .map_err(|source| refused(map_names::ALLOW, "an insertion", source))
     }
 
     /// Drops one entry; that it is not there is no error.
@@ -114,9 +125,7 @@ pub struct CgroupMap(HashMap<MapData, u64, PodLabel>);
 impl CgroupMap {
     /// Ties a cgroup to a workload.
     pub fn insert(&mut self, cgroup: u64, label: Label) -> Result<(), MapError> {
-        self.0
-            .insert(cgroup, PodLabel(label), 0)
-            .map_err(|source| refused(map_names::CGROUPS, "an insertion", source))
+        self.0.insert(cgroup, PodLabel(label), 0).map_err(|source| refused(map_names::CGROUPS, "an insertion", source))
     }
 
     /// Drops a cgroup; that it is not there is no error.
@@ -185,9 +194,7 @@ impl WorkloadSlots {
 
     /// Prepares a slot that no label names yet.
     pub fn prepare(&mut self, slot: u32, record: WorkloadRecord) -> Result<(), MapError> {
-        self.array
-            .set(slot, PodRecord(record), 0)
-            .map_err(|source| refused(map_names::WORKLOADS, "a record", source))
+        self.array.set(slot, PodRecord(record), 0).map_err(|source| refused(map_names::WORKLOADS, "a record", source))
     }
 
     /// Switches a slot to another state: one store, seen whole or not at all.

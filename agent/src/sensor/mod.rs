@@ -49,11 +49,23 @@ pub enum SensorError {
     #[error("the object has no {kind} `{name}`")]
     Missing { kind: &'static str, name: &'static str },
     #[error("cannot attach `{hook}`")]
-    Attach { hook: &'static str, #[source] source: ProgramError },
+    Attach {
+        hook: &'static str,
+        #[source]
+        source: ProgramError,
+    },
     #[error("cannot pin under `{path}`")]
-    Pin { path: PathBuf, #[source] source: PinError },
+    Pin {
+        path: PathBuf,
+        #[source]
+        source: PinError,
+    },
     #[error("cannot prepare the pin directory `{path}`; is a bpf filesystem mounted at /sys/fs/bpf?")]
-    PinDirectory { path: PathBuf, #[source] source: io::Error },
+    PinDirectory {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error(transparent)]
     Map(#[from] maps::MapError),
 }
@@ -138,14 +150,13 @@ fn attach(ebpf: &mut Ebpf, hook: &'static str, btf: Option<&Btf>, pins: &Path) -
     let failed = |source| SensorError::Attach { hook, source };
     let link: FdLink = match (program, btf) {
         (Program::Lsm(lsm), Some(btf)) => attach_lsm(lsm, hook, btf).map_err(failed)?,
-        (Program::RawTracePoint(tracepoint), None) => {
-            attach_tracepoint(tracepoint, hook).map_err(failed)?
-        }
+        (Program::RawTracePoint(tracepoint), None) => attach_tracepoint(tracepoint, hook).map_err(failed)?,
         _ => return Err(SensorError::Missing { kind: "program of the right type", name: hook }),
     };
     let path = pins.join(hook);
     link.pin(&path).map_err(|source| SensorError::Pin { path, source })?;
-    let info = ebpf.program(hook).ok_or(SensorError::Missing { kind: "program", name: hook })?.info().map_err(failed)?;
+    let info =
+        ebpf.program(hook).ok_or(SensorError::Missing { kind: "program", name: hook })?.info().map_err(failed)?;
     Ok(Attached { hook, verified_instructions: info.verified_instruction_count().unwrap_or(0) })
 }
 
@@ -168,10 +179,7 @@ fn make_directory(path: &Path) -> Result<(), SensorError> {
 /// Links of agents that ran before this one.
 fn link_directories(links: &Path) -> Result<Vec<PathBuf>, SensorError> {
     let failed = |source| SensorError::PinDirectory { path: links.to_owned(), source };
-    fs::read_dir(links)
-        .map_err(failed)?
-        .map(|entry| entry.map(|entry| entry.path()).map_err(failed))
-        .collect()
+    fs::read_dir(links).map_err(failed)?.map(|entry| entry.map(|entry| entry.path()).map_err(failed)).collect()
 }
 
 fn new_link_directory(links: &Path) -> Result<PathBuf, SensorError> {

@@ -13,9 +13,17 @@ const OVERLAY_BTF: &str = "/sys/kernel/btf/overlay";
 #[derive(Debug, thiserror::Error)]
 pub enum OffsetsError {
     #[error("cannot read `{path}`")]
-    Read { path: &'static str, #[source] source: io::Error },
+    Read {
+        path: &'static str,
+        #[source]
+        source: io::Error,
+    },
     #[error("cannot understand `{path}`")]
-    Parse { path: &'static str, #[source] source: BtfError },
+    Parse {
+        path: &'static str,
+        #[source]
+        source: BtfError,
+    },
     #[error("this kernel's structures are not the ones Plimsoll knows")]
     Layout(#[from] BtfError),
     #[error("overlayfs is not loaded, so its layout is unknown; load it with `modprobe overlay`")]
@@ -26,8 +34,8 @@ pub enum OffsetsError {
 
 /// Reads the layout of the running kernel.
 pub fn read() -> Result<Offsets, OffsetsError> {
-    let mut btf = Btf::parse(&read_file(KERNEL_BTF)?)
-        .map_err(|source| OffsetsError::Parse { path: KERNEL_BTF, source })?;
+    let mut btf =
+        Btf::parse(&read_file(KERNEL_BTF)?).map_err(|source| OffsetsError::Parse { path: KERNEL_BTF, source })?;
     if !btf.has("ovl_inode", "vfs_inode") {
         if !Path::new(OVERLAY_BTF).exists() {
             return Err(OffsetsError::NoOverlay);

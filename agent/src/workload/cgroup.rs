@@ -10,7 +10,11 @@ use std::{
 #[derive(Debug, thiserror::Error)]
 pub enum CgroupError {
     #[error("cannot read `{path}`")]
-    Read { path: PathBuf, #[source] source: io::Error },
+    Read {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error("process {0} is not in a version 2 cgroup; Plimsoll needs a host that uses cgroup v2 alone")]
     NotVersion2(u32),
     #[error("process {0} is in the root cgroup, which is not a container's")]

@@ -52,9 +52,18 @@ pub enum HookError {
     #[error("the runtime passed no container state on standard input")]
     State(#[source] serde_json::Error),
     #[error("cannot reach the agent at `{socket}`; is it running?")]
-    Connect { socket: String, #[source] source: io::Error },
+    Connect {
+        socket: String,
+        #[source]
+        source: io::Error,
+    },
     #[error("the agent at `{socket}` did not answer within {seconds} s")]
-    Answer { socket: String, seconds: u64, #[source] source: io::Error },
+    Answer {
+        socket: String,
+        seconds: u64,
+        #[source]
+        source: io::Error,
+    },
     #[error("the agent's answer cannot be understood")]
     Unintelligible(#[source] serde_json::Error),
 }
@@ -62,8 +71,8 @@ pub enum HookError {
 /// The hook's end: passes the state on `input` to the agent and waits.
 pub fn ask(socket: &Path, stage: Stage, timeout: Duration, input: impl io::Read) -> Result<Answer, HookError> {
     let name = || socket.display().to_string();
-    let state = serde_json::from_reader(input.take(MAX_LINE)).map_err(HookError::State)?;
-    let request = serde_json::to_vec(&Request { stage, state }).map_err(HookError::State)?;
+    let container = serde_json::from_reader(input.take(MAX_LINE)).map_err(HookError::State)?;
+    let request = serde_json::to_vec(&Request { stage, state: container }).map_err(HookError::State)?;
     let stream = UnixStream::connect(socket).map_err(|source| HookError::Connect { socket: name(), source })?;
     let answer = exchange(stream, &request, timeout).map_err(|source| HookError::Answer {
         socket: name(),
@@ -89,14 +98,16 @@ mod tests {
 
     #[test]
     fn garbage_from_the_runtime_is_refused_before_the_agent_is_asked() {
-        let error = ask(Path::new("/nonexistent"), Stage::CreateRuntime, Duration::from_secs(1), &b"{"[..]).unwrap_err();
+        let error =
+            ask(Path::new("/nonexistent"), Stage::CreateRuntime, Duration::from_secs(1), &b"{"[..]).unwrap_err();
         assert!(matches!(error, HookError::State(_)), "{error}");
     }
 
     #[test]
     fn an_absent_agent_is_an_error_that_names_its_socket() {
         let state = br#"{"id":"a","pid":1,"bundle":"/b"}"#;
-        let error = ask(Path::new("/nonexistent"), Stage::CreateRuntime, Duration::from_secs(1), &state[..]).unwrap_err();
+        let error =
+            ask(Path::new("/nonexistent"), Stage::CreateRuntime, Duration::from_secs(1), &state[..]).unwrap_err();
         assert_eq!(error.to_string(), "cannot reach the agent at `/nonexistent`; is it running?");
     }
 }

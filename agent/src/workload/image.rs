@@ -25,9 +25,17 @@ pub enum ImageError {
     #[error("no SBOM for image `{digest}`: `{path}` does not exist; put the image's SBOM there")]
     NoSbom { digest: Sha256, path: PathBuf },
     #[error("cannot read `{path}`")]
-    Read { path: PathBuf, #[source] source: io::Error },
+    Read {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error("cannot use SBOM `{path}`")]
-    Sbom { path: PathBuf, #[source] source: SbomError },
+    Sbom {
+        path: PathBuf,
+        #[source]
+        source: SbomError,
+    },
     #[error("layer `{path}` is on {filesystem}, whose inodes cannot be told apart reliably from user space")]
     Filesystem { path: PathBuf, filesystem: &'static str },
     #[error("cannot read the image's layers")]

@@ -38,11 +38,19 @@ pub enum WorkloadError {
     #[error(transparent)]
     Image(#[from] ImageError),
     #[error("policy `{policy}` cannot be compiled for this image")]
-    Compile { policy: String, #[source] source: CompileError },
+    Compile {
+        policy: String,
+        #[source]
+        source: CompileError,
+    },
     #[error(transparent)]
     Enforce(#[from] EnforceError),
     #[error("cannot read the mounts of process {pid}")]
-    MountInfo { pid: u32, #[source] source: std::io::Error },
+    MountInfo {
+        pid: u32,
+        #[source]
+        source: std::io::Error,
+    },
     #[error(transparent)]
     Store(#[from] store::StoreError),
 }

@@ -150,15 +150,12 @@ fn split_unescaped(bytes: &[u8], separator: u8) -> Vec<Vec<u8>> {
 fn unescape(bytes: &[u8]) -> Vec<u8> {
     let (mut out, mut rest) = (Vec::with_capacity(bytes.len()), bytes);
     while let Some((byte, after)) = rest.split_first() {
-        match (byte, after) {
-            (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', beyond @ ..]) => {
-                out.push(((a - b'0') << 6) | ((b - b'0') << 3) | (c - b'0'));
-                rest = beyond;
-            }
-            _ => {
-                out.push(*byte);
-                rest = after;
-            }
+        if let (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', beyond @ ..]) = (byte, after) {
+            out.push(((a - b'0') << 6) | ((b - b'0') << 3) | (c - b'0'));
+            rest = beyond;
+        } else {
+            out.push(*byte);
+            rest = after;
         }
     }
     out
@@ -203,7 +200,8 @@ mod tests {
 
     #[test]
     fn lower_directories_come_topmost_first() {
-        let text = line("/other", "ext4", "rw") + &line("/run/c/rootfs", "overlay", "rw,lowerdir=/l/2:/l/1,upperdir=/u,workdir=/w");
+        let text = line("/other", "ext4", "rw")
+            + &line("/run/c/rootfs", "overlay", "rw,lowerdir=/l/2:/l/1,upperdir=/u,workdir=/w");
         assert_eq!(find(&text).unwrap(), Overlay { dev: 47, layers: vec!["/l/2".into(), "/l/1".into()] });
     }
 
@@ -227,7 +225,8 @@ mod tests {
 
     #[test]
     fn containerds_short_names_are_completed() {
-        let text = line("/run/c/rootfs", "overlay", "lowerdir=2/fs:1/fs,upperdir=/snapshots/3/fs,workdir=/snapshots/3/work");
+        let text =
+            line("/run/c/rootfs", "overlay", "lowerdir=2/fs:1/fs,upperdir=/snapshots/3/fs,workdir=/snapshots/3/work");
         assert_eq!(find(&text).unwrap().layers, [PathBuf::from("/snapshots/2/fs"), PathBuf::from("/snapshots/1/fs")]);
     }
 

@@ -40,11 +40,19 @@ pub struct OciState {
 #[derive(Debug, thiserror::Error)]
 pub enum SpecError {
     #[error("cannot read `{path}`")]
-    Read { path: PathBuf, #[source] source: io::Error },
+    Read {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error("`{0}` is larger than any runtime writes")]
     TooLarge(PathBuf),
     #[error("`{path}` is not an OCI configuration")]
-    Parse { path: PathBuf, #[source] source: serde_json::Error },
+    Parse {
+        path: PathBuf,
+        #[source]
+        source: serde_json::Error,
+    },
     #[error("container id {0:?} is not one a runtime accepts")]
     Id(String),
     #[error("`{0}` is not an absolute path without `..`")]
@@ -82,8 +90,7 @@ impl OciState {
         if text.len() as u64 > MAX_CONFIG {
             return Err(SpecError::TooLarge(path));
         }
-        let config: Config =
-            serde_json::from_slice(&text).map_err(|source| SpecError::Parse { path, source })?;
+        let config: Config = serde_json::from_slice(&text).map_err(|source| SpecError::Parse { path, source })?;
         let root = self.bundle.join(config.root.path);
         if clean(&root) { Ok(root) } else { Err(SpecError::Path(root)) }
     }
@@ -91,9 +98,10 @@ impl OciState {
     /// What policies select workloads by.
     pub fn facts(&self) -> WorkloadFacts {
         let first = |names: &[&str]| names.iter().find_map(|name| self.annotations.get(*name)).cloned();
-        let labels = self.annotations.iter().filter_map(|(name, value)| {
-            Some((name.strip_prefix(LABEL_PREFIX)?.to_owned(), value.clone()))
-        });
+        let labels = self
+            .annotations
+            .iter()
+            .filter_map(|(name, value)| Some((name.strip_prefix(LABEL_PREFIX)?.to_owned(), value.clone())));
         WorkloadFacts {
             image_digest: first(&[DIGEST]),
             image_reference: first(&REFERENCES),
@@ -148,7 +156,9 @@ mod tests {
     #[test]
     fn annotations_become_facts() {
         let mut state = state("a", "/b");
-        for (name, value) in [(DIGEST, "sha256:00"), ("io.kubernetes.cri.image-name", "r/i:1"), ("dev.plimsoll.label/app", "web")] {
+        for (name, value) in
+            [(DIGEST, "sha256:00"), ("io.kubernetes.cri.image-name", "r/i:1"), ("dev.plimsoll.label/app", "web")]
+        {
             state.annotations.insert(name.to_owned(), value.to_owned());
         }
         let facts = state.facts();

@@ -9,9 +9,7 @@ mod policy;
 mod stat;
 
 pub use event::{ANCESTORS, Ancestor, COMM_LEN, Event, Hook, PATH_LEN, Reason, UnknownCode, Verdict, event_flags};
-pub use policy::{
-    AllowKey, AllowValue, Label, MAX_TASKS, MAX_WORKLOADS, Offsets, WorkloadRecord, access, state,
-};
+pub use policy::{AllowKey, AllowValue, Label, MAX_TASKS, MAX_WORKLOADS, Offsets, WorkloadRecord, access, state};
 pub use stat::{STAT_COUNT, Stat};
 
 /// Version of every layout in this crate; part of the pin directory's name, so that two versions never share a map.

@@ -107,8 +107,7 @@ impl Random {
             (1, file) => (Access::Map { file, private_writable: modified }, access::MAP, modified),
             (_, file) => (Access::Protect { file, modified }, access::MAP, modified),
         };
-        let case =
-            Case { state, ino: inode.ino, dev: inode.dev, access: bits, origin, modified: u32::from(modified) };
+        let case = Case { state, ino: inode.ino, dev: inode.dev, access: bits, origin, modified: u32::from(modified) };
         (access, case)
     }
 }

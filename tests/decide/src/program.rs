@@ -63,9 +63,11 @@ impl Programs {
 
     /// Runs a program `repeat` times; its last return value, and the mean time of one run.
     pub(crate) fn run(&mut self, name: &str, case: &Case, repeat: u32) -> anyhow::Result<(u32, Duration)> {
-        let program: &mut Xdp = self.ebpf.program_mut(name).with_context(|| format!("no program `{name}`"))?.try_into()?;
+        let program: &mut Xdp =
+            self.ebpf.program_mut(name).with_context(|| format!("no program `{name}`"))?.try_into()?;
         let (input, mut output) = (case.bytes(), vec![0; 256]);
-        let options = TestRunOptions { data_in: Some(&input), data_out: Some(&mut output), repeat, ..Default::default() };
+        let options =
+            TestRunOptions { data_in: Some(&input), data_out: Some(&mut output), repeat, ..Default::default() };
         let result = program.test_run(options)?;
         Ok((result.return_value, result.duration))
     }

@@ -1,6 +1,7 @@
 //! The kernel's `decide()` behind a program type that can be run on demand, on any kernel, without attaching it.
 #![no_std]
 #![no_main]
+#![expect(clippy::needless_pass_by_value, reason = "the macros hand contexts over by value")]
 
 use aya_ebpf::{helpers::bpf_get_prandom_u32, macros::xdp, programs::XdpContext};
 use plimsoll_abi::access;
@@ -24,7 +25,7 @@ fn decide_case(ctx: XdpContext) -> u32 {
     let Some(case) = case(&ctx) else { return u32::MAX };
     let object = Object { origin: origin(case.origin), modified: case.modified != 0, dev: case.dev, ino: case.ino };
     let decision = decide(case.state, &object, case.access);
-    decision.verdict as u32 | (decision.reason as u32) << 8 | (decision.rule & 0xffff) << 16
+    (decision.verdict as u32) | ((decision.reason as u32) << 8) | ((decision.rule & 0xffff) << 16)
 }
 
 /// Decides on a random inode below the case's `ino`, as a cache would meet it on a busy node.
@@ -39,17 +40,15 @@ fn decide_random(ctx: XdpContext) -> u32 {
 #[xdp]
 fn baseline(ctx: XdpContext) -> u32 {
     let Some(case) = case(&ctx) else { return u32::MAX };
-    random_below(case.ino) as u32 & 1
+    u32::from(random_below(case.ino) == 1)
 }
 
-#[inline(always)]
 fn random_below(bound: u64) -> u64 {
     // SAFETY: the helper has no preconditions.
     let random = u64::from(unsafe { bpf_get_prandom_u32() });
     (random * bound) >> 32
 }
 
-#[inline(always)]
 fn case(ctx: &XdpContext) -> Option<Case> {
     let (start, end) = (ctx.data(), ctx.data_end());
     if start + size_of::<Case>() > end {
@@ -59,7 +58,6 @@ fn case(ctx: &XdpContext) -> Option<Case> {
     Some(unsafe { core::ptr::read_unaligned(start as *const Case) })
 }
 
-#[inline(always)]
 fn origin(code: u32) -> Origin {
     match code {
         0 => Origin::Lower,
