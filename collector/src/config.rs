@@ -151,6 +151,12 @@ mod tests {
     }
 
     #[test]
+    fn the_shipped_configuration_states_the_defaults() {
+        let shipped = parse(include_str!("../../deploy/collector.yaml")).unwrap();
+        assert_eq!(format!("{shipped:?}"), format!("{:?}", Config::default()));
+    }
+
+    #[test]
     fn a_misspelt_field_is_an_error_with_its_line() {
         let error = parse("grpc: 127.0.0.1:1\nretention:\n  maxEvent: 1\n").unwrap_err().to_string();
         assert!(error.contains("maxEvent") && error.contains('3'), "{error}");
