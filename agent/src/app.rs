@@ -57,7 +57,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     // Health answers, red, from here on: the rest can take its time, or fail.
     tokio::spawn(admin::serve(listener, registered, readiness.clone(), until_stopped(stopped)));
     let (mut denials, mut waiting) = (maps.denials, Vec::new());
-    let mut enforcer = Enforcer::new(maps.allow, maps.cgroups, maps.workloads)?;
+    let mut enforcer = Enforcer::new(maps.allow, maps.cgroups, maps.workloads, config.report_executions)?;
     canary::prove(&mut enforcer, &mut denials, &config.cgroups, &mut waiting)
         .context("this kernel does not deny what it is told to deny")?;
     tracing::info!("a canary was denied by the kernel");

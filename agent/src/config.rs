@@ -41,6 +41,8 @@ pub struct Config {
     pub host: PathBuf,
     /// The cgroup v2 hierarchy.
     pub cgroups: PathBuf,
+    /// Whether allowed executions are events too. Each then costs the node some tens of microseconds of user space.
+    pub report_executions: bool,
     /// Listener of `/metrics`, `/livez` and `/readyz`.
     pub admin: SocketAddr,
     /// Where events go; without it they are only counted.
@@ -87,6 +89,7 @@ impl Default for Config {
             pins: "/sys/fs/bpf/plimsoll".into(),
             host: "/".into(),
             cgroups: "/sys/fs/cgroup".into(),
+            report_executions: false,
             admin: SocketAddr::from(([127, 0, 0, 1], 9464)),
             collector: None,
         }
@@ -129,7 +132,9 @@ mod tests {
     #[test]
     fn the_shipped_configuration_states_the_defaults() {
         let shipped = parse(include_str!("../../deploy/agent.yaml")).unwrap();
-        let Config { policies, sboms, state, socket, pins, host, cgroups, admin, .. } = Config::default();
+        let Config { policies, sboms, state, socket, pins, host, cgroups, report_executions, admin, .. } =
+            Config::default();
+        assert_eq!(shipped.report_executions, report_executions);
         assert_eq!((shipped.policies, shipped.sboms, shipped.state), (policies, sboms, state));
         assert_eq!((shipped.socket, shipped.pins, shipped.host), (socket, pins, host));
         assert_eq!((shipped.cgroups, shipped.admin), (cgroups, admin));

@@ -61,6 +61,8 @@ pub struct Enforcer {
     allow: AllowMap,
     cgroups: CgroupMap,
     slots: WorkloadSlots,
+    /// `state::TELEMETRY`, or nothing.
+    reports: u64,
     next_id: u32,
     lists: HashMap<ListIdentity, List>,
     /// Which list each workload uses.
@@ -81,12 +83,19 @@ pub struct Found {
 
 impl Enforcer {
     /// Takes over the maps as an earlier agent, if any, left them.
-    pub fn new(allow: AllowMap, cgroups: CgroupMap, slots: WorkloadSlots) -> Result<Self, EnforceError> {
+    /// `report_executions` says whether workloads report what they were allowed to execute.
+    pub fn new(
+        allow: AllowMap,
+        cgroups: CgroupMap,
+        slots: WorkloadSlots,
+        report_executions: bool,
+    ) -> Result<Self, EnforceError> {
         let highest = allow.keys()?.iter().map(|key| key.allowlist).max().unwrap_or(0);
         let mut enforcer = Self {
             allow,
             cgroups,
             slots,
+            reports: if report_executions { state::TELEMETRY } else { 0 },
             next_id: highest,
             lists: HashMap::new(),
             used: HashMap::new(),
@@ -117,7 +126,7 @@ impl Enforcer {
         policy: &CompiledPolicy,
     ) -> Result<Label, EnforceError> {
         let list = self.list(identity, policy)?;
-        let label = self.occupy(admission, state_word(list, policy));
+        let label = self.occupy(admission, policy.state(list) | self.reports);
         match label {
             Ok(label) => {
                 self.used.insert(label, identity.clone());
@@ -144,7 +153,7 @@ impl Enforcer {
             return Err(EnforceError::Unknown(label));
         }
         let list = self.list(identity, policy)?;
-        if let Err(error) = self.slots.switch(label.slot, state_word(list, policy)) {
+        if let Err(error) = self.slots.switch(label.slot, policy.state(list) | self.reports) {
             self.release(identity);
             return Err(error.into());
         }
@@ -274,9 +283,4 @@ impl Enforcer {
         }
         Err(EnforceError::NoSlot)
     }
-}
-
-/// Every workload reports its allowed executions; they have a ring of their own.
-fn state_word(list: u32, policy: &CompiledPolicy) -> u64 {
-    policy.state(list) | state::TELEMETRY
 }

@@ -133,7 +133,7 @@ fn prove(cgroups: &Path, pins: &Path) -> preflight::Check {
 
 fn deny_canary(cgroups: &Path, pins: &Path) -> anyhow::Result<()> {
     let mut maps = Sensor::start(pins)?.take_maps()?;
-    let mut enforcer = Enforcer::new(maps.allow, maps.cgroups, maps.workloads)?;
+    let mut enforcer = Enforcer::new(maps.allow, maps.cgroups, maps.workloads, false)?;
     canary::prove(&mut enforcer, &mut maps.denials, cgroups, &mut Vec::new())?;
     Ok(())
 }

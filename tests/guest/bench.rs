@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::{
     container::{ACTOR, Container, ContainerSpec},
-    stage::stage,
+    stage::set_up,
 };
 
 /// A loop of the actor's, by the name it has there, with how often it is run.
@@ -21,7 +21,7 @@ const ROUNDS: usize = 3;
 pub(crate) fn run() -> Result<()> {
     let free = Container::create(ContainerSpec::of_test_image("free")?)?;
     let without = measure_all(&free)?;
-    let stage = stage()?;
+    let stage = set_up(false)?;
     let beside = measure_all(&free)?;
     let enforced = Container::create(stage.spec("enforced", "enforced")?)?;
     let under = measure_all(&enforced)?;

@@ -150,8 +150,9 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Lays out directories and the configuration; the SBOM is for the image with `digest`.
-    pub(crate) fn new(directory: &Path, digest: &str, sbom: &Path) -> anyhow::Result<Self> {
+    /// Lays out directories and the configuration; the SBOM is for the image with `digest`. `report_executions` is the
+    /// agent's setting.
+    pub(crate) fn new(directory: &Path, digest: &str, sbom: &Path, report_executions: bool) -> anyhow::Result<Self> {
         for name in ["policies", "sboms", "state"] {
             fs::create_dir_all(directory.join(name))?;
         }
@@ -159,6 +160,7 @@ impl Node {
         let path = directory.display();
         let config = format!(
             "node: guest\npolicies: {path}/policies\nsboms: {path}/sboms\nstate: {path}/state\nsocket: {path}/agent.sock\n\
+             reportExecutions: {report_executions}\n\
              collector:\n  endpoint: http://127.0.0.1:7443\n"
         );
         fs::write(directory.join("agent.yaml"), config)?;

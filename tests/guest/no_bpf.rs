@@ -30,7 +30,8 @@ fn preflight_refuses_and_names_the_reason() -> anyhow::Result<()> {
 
 fn the_agent_refuses_in_one_line_and_stays_red() -> anyhow::Result<()> {
     let digest = format!("sha256:{}", "0".repeat(64));
-    let node = Node::new(Path::new("/run/plimsoll-no-bpf"), &digest, Path::new("/payload/image/sbom.syft.json"))?;
+    let node =
+        Node::new(Path::new("/run/plimsoll-no-bpf"), &digest, Path::new("/payload/image/sbom.syft.json"), false)?;
     let mut agent = node.launch_agent()?;
     let code = agent.daemon.wait()?;
     let log = agent.daemon.log();

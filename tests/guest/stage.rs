@@ -37,16 +37,17 @@ pub(crate) struct Stage {
 /// The shared stage, for one test at a time. Set up by the first one.
 pub(crate) fn stage() -> Result<MutexGuard<'static, Stage>> {
     static STAGE: OnceLock<Result<Mutex<Stage>, String>> = OnceLock::new();
-    let stage = STAGE.get_or_init(|| set_up().map(Mutex::new).map_err(|error| format!("{error:#}")));
+    let stage = STAGE.get_or_init(|| set_up(true).map(Mutex::new).map_err(|error| format!("{error:#}")));
     match stage {
         Ok(stage) => Ok(stage.lock().unwrap_or_else(PoisonError::into_inner)),
         Err(error) => Err(anyhow!("the stage could not be set up: {error}")),
     }
 }
 
-fn set_up() -> Result<Stage> {
+/// A stage of its own, for whoever wants no reports of what is allowed.
+pub(crate) fn set_up(report_executions: bool) -> Result<Stage> {
     let directory = Path::new(DIRECTORY);
-    let node = Node::new(directory, &image_digest()?, Path::new("/payload/image/sbom.syft.json"))?;
+    let node = Node::new(directory, &image_digest()?, Path::new("/payload/image/sbom.syft.json"), report_executions)?;
     node.write_policy("enforced.yaml", &policy("enforced", "Enforce"))?;
     node.write_policy("monitored.yaml", &policy("monitored", "Monitor"))?;
     let collector = Collector::start(directory)?;
