@@ -45,6 +45,8 @@ pub(crate) const HOST_PACKAGES: &[&str] = &[
     "umoci",
     "skopeo",
     "python3-pip",
+    // the certificates of tests
+    "openssl",
 ];
 
 /// Packages of the guest's root file system, beside Debian's essential ones.
