@@ -46,10 +46,21 @@ const fn technique(
     Technique { name, setup, arguments, reason }
 }
 
-/// All of them.
+/// All that this kernel knows.
 pub(crate) fn techniques() -> Vec<Technique> {
-    [WRITTEN_FILES, LOADED_CODE, OTHER_FILESYSTEMS, MEMORY, CHANGED_VIEWS].concat()
+    let unnamed = if overlays_have_unnamed_files() { UNNAMED_FILES } else { &[] };
+    [WRITTEN_FILES, unnamed, LOADED_CODE, OTHER_FILESYSTEMS, MEMORY, CHANGED_VIEWS].concat()
 }
+
+/// Linux 6.1 answers `O_TMPFILE` on an overlay with `EOPNOTSUPP`; there the volume's unnamed file stands for the technique.
+fn overlays_have_unnamed_files() -> bool {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    !release.starts_with("6.1.")
+}
+
+/// Files of the root file system that never had a name.
+const UNNAMED_FILES: &[Technique] =
+    &[technique("unnamed-file", WRITTEN, "", &["tmpfile-exec", "/usr/bin/true", "/tmp"])];
 
 /// Files that were put or changed in the container's root file system.
 const WRITTEN_FILES: &[Technique] = &[
@@ -66,7 +77,6 @@ const WRITTEN_FILES: &[Technique] = &[
     technique("hard-link-of-dropped", WRITTEN, "cp /usr/bin/true /tmp/c; ln /tmp/c /tmp/d", &["exec", "/tmp/d"]),
     technique("symlink-to-dropped", WRITTEN, "cp /usr/bin/true /tmp/e; ln -s e /tmp/f", &["exec", "/tmp/f"]),
     technique("descriptor-of-dropped", WRITTEN, "cp /usr/bin/true /tmp/g", &["descriptor-exec", "/tmp/g"]),
-    technique("unnamed-file", WRITTEN, "", &["tmpfile-exec", "/usr/bin/true", "/tmp"]),
     technique("deleted-file", WRITTEN, "", &["deleted-exec", "/usr/bin/true", "/tmp"]),
     technique("dropped-script", WRITTEN, "printf '#!/bin/sh\\n' > /tmp/h; chmod 755 /tmp/h", &["exec", "/tmp/h"]),
     technique(
