@@ -15,7 +15,7 @@ use std::{
 };
 
 use plimsoll_abi::Label;
-use plimsoll_policy::{CompileError, CompiledPolicy, Mode, Policy, WorkloadFacts};
+use plimsoll_policy::{CompileError, CompiledPolicy, Policy, WorkloadFacts};
 
 use self::{
     cgroup::CgroupError,
@@ -300,11 +300,4 @@ fn compile(policy: &Policy, image: &Image) -> Result<Arc<CompiledPolicy>, Worklo
 
 fn identity(image: &Image, policy: &CompiledPolicy) -> ListIdentity {
     ListIdentity { image: image.identity.clone(), generation: policy.generation.to_string() }
-}
-
-impl Workload {
-    /// Whether deviations are denied.
-    pub fn is_enforced(&self) -> bool {
-        self.policy.mode == Mode::Enforce
-    }
 }
