@@ -23,7 +23,7 @@ pub fn exec(bprm: Binprm) -> i32 {
     let file = bprm.file();
     let inode = file.inode();
     let decision = settle(&subject, &on_root(&subject, inode), access::EXEC);
-    let report = Report { subject: &subject, decision, hook: Hook::Exec, prot: 0, file, inode };
+    let report = Report { file, inode, ..Report::new(&subject, decision, Hook::Exec) };
     if matches!(decision.verdict, Verdict::Allow) {
         emit::telemetry(&report);
     }
@@ -47,7 +47,7 @@ pub fn map(has_file: impl FnOnce() -> bool, file: File, prot: u64, flags: u64) -
         (Inode::UNKNOWN, anonymous())
     };
     let decision = settle(&subject, &object, access::MAP);
-    let report = Report { subject: &subject, decision, hook: Hook::Map, prot: prot as u32, file, inode };
+    let report = Report { prot: prot as u32, file, inode, ..Report::new(&subject, decision, Hook::Map) };
     emit::conclude(&report, Stat::MapDenied, Stat::MapAudited)
 }
 
@@ -71,7 +71,7 @@ pub fn protect(vma: Vma, prot: u64) -> i32 {
         (Inode::UNKNOWN, anonymous())
     };
     let decision = settle(&subject, &object, access::MAP);
-    let report = Report { subject: &subject, decision, hook: Hook::Protect, prot: prot as u32, file, inode };
+    let report = Report { prot: prot as u32, file, inode, ..Report::new(&subject, decision, Hook::Protect) };
     emit::conclude(&report, Stat::ProtectDenied, Stat::ProtectAudited)
 }
 

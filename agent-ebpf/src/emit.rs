@@ -4,7 +4,7 @@ use aya_ebpf::{
     bindings::BPF_RB_NO_WAKEUP,
     helpers::{bpf_get_current_cgroup_id, bpf_get_current_pid_tgid, bpf_get_current_uid_gid, bpf_ktime_get_boot_ns},
 };
-use plimsoll_abi::{Event, Hook, Stat, Verdict, event_flags, state};
+use plimsoll_abi::{ADDRESS_LEN, Event, Hook, Stat, Verdict, event_flags, state};
 
 use crate::{
     decide::Decision,
@@ -22,10 +22,38 @@ pub(crate) struct Report<'a> {
     pub(crate) hook: Hook,
     /// `PROT_*` asked for.
     pub(crate) prot: u32,
+    /// What exactly was asked for, by the hook's own numbers.
+    pub(crate) operand: u64,
     /// The file, if there is one.
     pub(crate) file: File,
     /// Its inode.
     pub(crate) inode: Inode,
+    /// The socket's far or own end, if there is one.
+    pub(crate) peer: Peer,
+}
+
+impl<'a> Report<'a> {
+    /// A report about no file and no socket.
+    #[inline(always)]
+    pub(crate) fn new(subject: &'a Subject, decision: Decision, hook: Hook) -> Self {
+        Self { subject, decision, hook, prot: 0, operand: 0, file: File::NONE, inode: Inode::UNKNOWN, peer: Peer::NONE }
+    }
+}
+
+/// One end of a connection.
+#[derive(Clone, Copy)]
+pub(crate) struct Peer {
+    /// IPv6, or IPv4 mapped into it.
+    pub(crate) address: [u8; ADDRESS_LEN],
+    /// In the host's byte order.
+    pub(crate) port: u32,
+    /// `IPPROTO_*`.
+    pub(crate) protocol: u32,
+}
+
+impl Peer {
+    /// No end at all.
+    pub(crate) const NONE: Self = Self { address: [0; ADDRESS_LEN], port: 0, protocol: 0 };
 }
 
 /// Puts an audit or a denial on its ring.
@@ -79,6 +107,10 @@ fn fill(event: *mut Event, report: &Report<'_>, sequence: u64) {
     event.tid = ids as u32;
     event.uid = bpf_get_current_uid_gid() as u32;
     event.prot = report.prot;
+    event.operand = report.operand;
+    event.protocol = report.peer.protocol;
+    event.port = report.peer.port;
+    event.address = report.peer.address;
     event.reserved = 0;
     fill_inode(event, report.inode);
     fill_path(event, report);

@@ -136,6 +136,9 @@ impl Inode {
 }
 
 impl File {
+    /// No file.
+    pub const NONE: Self = Self(core::ptr::null());
+
     /// Whether there is a file at all.
     #[inline(always)]
     pub fn exists(self) -> bool {

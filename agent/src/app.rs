@@ -46,18 +46,17 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let listener = admin::bind(config.admin).await.with_context(|| format!("cannot listen on {}", config.admin))?;
     refuse_unfit(&config)?;
     let policies = policies::read(&config.policies)?;
-    let mut sensor = Sensor::start(&config.pins)?;
-    for program in sensor.attached() {
+    let Sensor { hooks, maps } = Sensor::start(&config.pins)?;
+    for program in hooks.attached() {
         tracing::info!(hook = program.hook, verified_instructions = program.verified_instructions, "attached");
     }
-    let maps = sensor.take_maps()?;
     let export = Export::start(&config, stopped.clone())?;
     let stats = Arc::new(maps.stats);
     let registered = metrics.registry(Arc::clone(&stats), export.metrics());
     // Health answers, red, from here on: the rest can take its time, or fail.
     tokio::spawn(admin::serve(listener, registered, readiness.clone(), until_stopped(stopped)));
     let (mut denials, mut waiting) = (maps.denials, Vec::new());
-    let mut enforcer = Enforcer::new(maps.allow, maps.cgroups, maps.workloads, config.report_executions)?;
+    let mut enforcer = Enforcer::new(hooks, maps.policy, config.report_executions)?;
     canary::prove(&mut enforcer, &mut denials, &config.cgroups, &mut waiting)
         .context("this kernel does not deny what it is told to deny")?;
     tracing::info!("a canary was denied by the kernel");

@@ -73,6 +73,7 @@ fn read(bytes: &[u8]) -> Option<Event> {
         cgroup: reader.u64()?,
         ino: reader.u64()?,
         size: reader.u64()?,
+        operand: reader.u64()?,
         dev: reader.u32()?,
         hook: reader.u32()?,
         verdict: reader.u32()?,
@@ -86,7 +87,10 @@ fn read(bytes: &[u8]) -> Option<Event> {
         uid: reader.u32()?,
         prot: reader.u32()?,
         flags: reader.u32()?,
+        protocol: reader.u32()?,
+        port: reader.u32()?,
         reserved: reader.u32()?,
+        address: reader.array()?,
         comm: reader.array()?,
         ancestors: reader.ancestors()?,
         path: reader.array::<PATH_LEN>()?,
@@ -123,11 +127,11 @@ impl Reader<'_> {
 mod tests {
     use super::*;
 
-    /// A record whose word `index` is `value`; the first five words are 64 bits wide.
+    /// A record whose word `index` is `value`; the first six words are 64 bits wide.
     fn record(words: &[(usize, u32)]) -> Vec<u8> {
         let mut bytes = vec![0; size_of::<Event>()];
         for (index, value) in words {
-            bytes[40 + index * 4..][..4].copy_from_slice(&value.to_ne_bytes());
+            bytes[48 + index * 4..][..4].copy_from_slice(&value.to_ne_bytes());
         }
         bytes
     }

@@ -1,6 +1,6 @@
 //! From a kernel record to an event that explains itself: a pure function of the record and the workload.
 
-use plimsoll_abi::{Hook, Reason, Verdict, event_flags};
+use plimsoll_abi::{Hook, Operation, Reason, Verdict, event_flags};
 use plimsoll_policy::{CompiledPolicy, Mode};
 use plimsoll_proto::v1;
 use plimsoll_sbom::{Gap, InodeKey, InventoryFile};
@@ -45,6 +45,34 @@ pub fn explain(event: &Decoded, workload: Option<&Workload>, boot_ns: u64) -> v1
             rule: rule(event, &workload.policy),
         }),
         mode: mode(event, workload).into(),
+        network: network(event),
+        operation: operation(event),
+    }
+}
+
+/// The socket's far or own address, for hooks that have one.
+fn network(event: &Decoded) -> Option<v1::Network> {
+    let protocol = match event.raw.protocol {
+        0 => return None,
+        6 => "tcp".to_owned(),
+        17 => "udp".to_owned(),
+        132 => "sctp".to_owned(),
+        262 => "mptcp".to_owned(),
+        number => number.to_string(),
+    };
+    let address = std::net::Ipv6Addr::from(event.raw.address).to_canonical();
+    Some(v1::Network { address: address.to_string(), port: event.raw.port, protocol })
+}
+
+/// What exactly was asked for, in words.
+fn operation(event: &Decoded) -> String {
+    let code = u32::try_from(event.raw.operand).ok();
+    match event.hook {
+        Hook::Operation => {
+            let known = code.and_then(|code| Operation::try_from(code).ok());
+            known.map_or_else(|| event.raw.operand.to_string(), |operation| operation.name().to_owned())
+        }
+        _ => String::new(),
     }
 }
 
@@ -153,6 +181,12 @@ fn reason(reason: Reason) -> v1::Reason {
         Reason::StaleLabel => v1::Reason::StaleLabel,
         Reason::Unreadable => v1::Reason::Unreadable,
         Reason::Unlabelled => v1::Reason::Unlabelled,
+        Reason::FileRule => v1::Reason::FileRule,
+        Reason::NetworkRule => v1::Reason::NetworkRule,
+        Reason::Forbidden => v1::Reason::Forbidden,
+        Reason::Tampering => v1::Reason::Tampering,
+        Reason::InjectedCode => v1::Reason::InjectedCode,
+        Reason::UnlistedScript => v1::Reason::UnlistedScript,
     }
 }
 
@@ -161,5 +195,23 @@ fn hook(hook: Hook) -> v1::Hook {
         Hook::Exec => v1::Hook::Exec,
         Hook::Map => v1::Hook::Map,
         Hook::Protect => v1::Hook::Protect,
+        Hook::Script => v1::Hook::Script,
+        Hook::Inject => v1::Hook::Inject,
+        Hook::Read => v1::Hook::Read,
+        Hook::Write => v1::Hook::Write,
+        Hook::Create => v1::Hook::Create,
+        Hook::Remove => v1::Hook::Remove,
+        Hook::Rename => v1::Hook::Rename,
+        Hook::Link => v1::Hook::Link,
+        Hook::Attribute => v1::Hook::Attribute,
+        Hook::Connect => v1::Hook::Connect,
+        Hook::Send => v1::Hook::Send,
+        Hook::Bind => v1::Hook::Bind,
+        Hook::Listen => v1::Hook::Listen,
+        Hook::Accept => v1::Hook::Accept,
+        Hook::Socket => v1::Hook::Socket,
+        Hook::Operation => v1::Hook::Operation,
+        Hook::Capability => v1::Hook::Capability,
+        Hook::Tamper => v1::Hook::Tamper,
     }
 }

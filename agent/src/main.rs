@@ -132,8 +132,8 @@ fn prove(cgroups: &Path, pins: &Path) -> preflight::Check {
 }
 
 fn deny_canary(cgroups: &Path, pins: &Path) -> anyhow::Result<()> {
-    let mut maps = Sensor::start(pins)?.take_maps()?;
-    let mut enforcer = Enforcer::new(maps.allow, maps.cgroups, maps.workloads, false)?;
+    let Sensor { hooks, mut maps } = Sensor::start(pins)?;
+    let mut enforcer = Enforcer::new(hooks, maps.policy, false)?;
     canary::prove(&mut enforcer, &mut maps.denials, cgroups, &mut Vec::new())?;
     Ok(())
 }

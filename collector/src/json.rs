@@ -104,6 +104,12 @@ pub(crate) fn event(source: &Source, event: &v1::Event) -> Value {
             "rule": policy.rule,
         })),
         "mode": word(Kind::Mode, event.mode),
+        "network": event.network.as_ref().map(|network| json!({
+            "address": network.address,
+            "port": network.port,
+            "protocol": network.protocol,
+        })),
+        "operation": event.operation,
     })
 }
 

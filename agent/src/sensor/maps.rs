@@ -58,12 +58,8 @@ pods! {
 
 /// Everything user space does with the kernel's maps.
 pub struct Maps {
-    /// Allowlists.
-    pub allow: AllowMap,
-    /// Containers' cgroups.
-    pub cgroups: CgroupMap,
-    /// Workload slots.
-    pub workloads: WorkloadSlots,
+    /// What the enforcer writes.
+    pub policy: PolicyMaps,
     /// Counters.
     pub stats: Stats,
     /// Denials and audits.
@@ -72,14 +68,26 @@ pub struct Maps {
     pub telemetry: Ring,
 }
 
+/// The maps that hold policy: the enforcer is their only writer.
+pub struct PolicyMaps {
+    /// Allowlists.
+    pub allow: AllowMap,
+    /// Containers' cgroups.
+    pub cgroups: CgroupMap,
+    /// Workload slots.
+    pub slots: WorkloadSlots,
+}
+
 impl Maps {
     /// `since_unix_ns` is when the counters were pinned, and so began.
     pub(super) fn take(ebpf: &mut Ebpf, since_unix_ns: u64) -> Result<Self, MapError> {
         let mut take = |name: &'static str| ebpf.take_map(name).ok_or(MapError::Missing(name));
         Ok(Self {
-            allow: AllowMap(typed(take(map_names::ALLOW)?, map_names::ALLOW)?),
-            cgroups: CgroupMap(typed(take(map_names::CGROUPS)?, map_names::CGROUPS)?),
-            workloads: WorkloadSlots::share(take(map_names::WORKLOADS)?)?,
+            policy: PolicyMaps {
+                allow: AllowMap(typed(take(map_names::ALLOW)?, map_names::ALLOW)?),
+                cgroups: CgroupMap(typed(take(map_names::CGROUPS)?, map_names::CGROUPS)?),
+                slots: WorkloadSlots::share(take(map_names::WORKLOADS)?)?,
+            },
             stats: Stats { counters: typed(take(map_names::STATS)?, map_names::STATS)?, since_unix_ns },
             denials: Ring(typed(take(map_names::DENIALS)?, map_names::DENIALS)?),
             telemetry: Ring(typed(take(map_names::TELEMETRY)?, map_names::TELEMETRY)?),

@@ -209,6 +209,9 @@ impl Registry {
                 Err(error) => outcome.kept.push((workload.id.clone(), error)),
             }
         }
+        if let Err(error) = self.enforcer().release_hooks() {
+            tracing::warn!(%error, "a hook that no policy needs stays attached; it changes no verdict");
+        }
         outcome
     }
 

@@ -39,9 +39,14 @@ impl ParameterFault {
             Self::Length { .. } => "leave the parameter out to match everything".to_owned(),
             Self::Value { name, .. } => match name.as_str() {
                 "verdict" => "one of: allow, audit, deny".to_owned(),
-                "hook" => "one of: exec, map, protect".to_owned(),
+                "hook" => {
+                    "one of: exec, map, protect, script, inject, read, write, create, remove, rename, link, attribute, \
+                           connect, send, bind, listen, accept, socket, operation, capability, tamper"
+                        .to_owned()
+                }
                 "reason" => "one of: listed, not-listed, written, foreign, anonymous-exec, modified-code, \
-                             stale-label, unreadable, unlabelled"
+                             stale-label, unreadable, unlabelled, file-rule, network-rule, forbidden, tampering, \
+                             injected-code, unlisted-script"
                     .to_owned(),
                 "limit" => format!("a number from 1 to {MAX_LIMIT}"),
                 "cursor" => "the `next` of an earlier answer to the same query".to_owned(),

@@ -160,7 +160,8 @@ fn texts_fit(event: &Event) -> bool {
     let within = |bound: usize, texts: &[&str]| texts.iter().all(|text| text.len() <= bound);
     let names = |texts: &[&str]| within(limits::NAME, texts);
     let references = |texts: &[&str]| within(limits::REFERENCE, texts);
-    names(&[&event.evidence, &event.sbom_digest])
+    names(&[&event.evidence, &event.sbom_digest, &event.operation])
+        && event.network.as_ref().is_none_or(|network| names(&[&network.address, &network.protocol]))
         && event.process.as_ref().is_none_or(|process| {
             names(&[&process.comm]) && process.ancestors.iter().all(|ancestor| names(&[&ancestor.comm]))
         })

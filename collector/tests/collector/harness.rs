@@ -182,5 +182,7 @@ pub(crate) fn deny(sequence: u64, seconds: u64, path: &str) -> v1::Event {
         }),
         policy: Some(v1::Policy { name: text("shop"), generation: text("g1"), rule: String::new() }),
         mode: v1::Mode::Enforce.into(),
+        network: None,
+        operation: String::new(),
     }
 }

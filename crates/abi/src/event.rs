@@ -4,6 +4,8 @@
 pub const PATH_LEN: usize = 512;
 /// Bytes of a task's name, as in the kernel.
 pub const COMM_LEN: usize = 16;
+/// Bytes of an IPv6 address.
+pub const ADDRESS_LEN: usize = 16;
 /// Ancestors recorded, the parent first.
 pub const ANCESTORS: usize = 4;
 
@@ -84,6 +86,18 @@ codes! {
         Unreadable = 7, "unreadable";
         /// The task could not be labelled with its workload, so that its children could leave it.
         Unlabelled = 8, "unlabelled";
+        /// The policy's file rules do not permit it.
+        FileRule = 9, "file-rule";
+        /// The policy's network rules do not permit it.
+        NetworkRule = 10, "network-rule";
+        /// The policy forbids this kind of operation to the workload.
+        Forbidden = 11, "forbidden";
+        /// It would change, stop or imitate Plimsoll itself.
+        Tampering = 12, "tampering";
+        /// Code would be written into memory past the checks of its mapping: ptrace, `/proc/PID/mem` and their like.
+        InjectedCode = 13, "injected-code";
+        /// An interpreter opened a script that the allowlist does not have.
+        UnlistedScript = 14, "unlisted-script";
     }
 }
 
@@ -96,6 +110,76 @@ codes! {
         Map = 2, "map";
         /// `file_mprotect` towards `PROT_EXEC`.
         Protect = 3, "protect";
+        /// An interpreter opens a file to run it.
+        Script = 4, "script";
+        /// Another process's memory, or one's own through `/proc`, is opened for writing, or a process is traced.
+        Inject = 5, "inject";
+        /// A file is opened for reading.
+        Read = 10, "read";
+        /// A file is opened for writing, or truncated.
+        Write = 11, "write";
+        /// A name is made: a file, a directory, a device, a symbolic link.
+        Create = 12, "create";
+        /// A name is removed.
+        Remove = 13, "remove";
+        /// A name is changed.
+        Rename = 14, "rename";
+        /// A file gets another name.
+        Link = 15, "link";
+        /// Owner, mode or extended attributes change.
+        Attribute = 16, "attribute";
+        /// A connection is opened.
+        Connect = 30, "connect";
+        /// A datagram is sent to an address.
+        Send = 31, "send";
+        /// A socket is bound to an address.
+        Bind = 32, "bind";
+        /// A socket starts to listen.
+        Listen = 33, "listen";
+        /// A connection is accepted.
+        Accept = 34, "accept";
+        /// A socket is made.
+        Socket = 35, "socket";
+        /// An operation that hardening may forbid; the event's operand is an [`crate::Operation`].
+        Operation = 50, "operation";
+        /// A capability is used; the event's operand is its number.
+        Capability = 51, "capability";
+        /// Plimsoll's own processes, pins, maps or programs are touched.
+        Tamper = 60, "tamper";
+    }
+}
+
+codes! {
+    /// Operations that a policy's hardening may forbid; each is one bit of the workload's state.
+    Operation {
+        /// Tracing another process, or letting oneself be traced; reading or writing its memory.
+        Trace = 0, "trace";
+        /// Any use of `bpf(2)`.
+        Bpf = 1, "bpf";
+        /// `perf_event_open(2)`.
+        PerfEvent = 2, "perf-event";
+        /// Loading code into the kernel: modules, firmware by hand, kexec images.
+        KernelCode = 3, "kernel-code";
+        /// Mounting, moving and unmounting filesystems, `pivot_root(2)`.
+        Mount = 4, "mount";
+        /// Making a user namespace.
+        UserNamespace = 5, "user-namespace";
+        /// Entering namespaces that exist, `setns(2)`.
+        EnterNamespace = 6, "enter-namespace";
+        /// Keys of the kernel's keyrings.
+        Keyring = 7, "keyring";
+        /// io_uring.
+        IoUring = 8, "io-uring";
+        /// Writing to files through which the kernel is configured: `/proc/sys`, `/sys`, cgroups' control files.
+        KernelFile = 9, "kernel-file";
+        /// Reading the kernel's log.
+        KernelLog = 10, "kernel-log";
+        /// Setting the clock.
+        Clock = 11, "clock";
+        /// Making device files.
+        DeviceFile = 12, "device-file";
+        /// Changing the root directory.
+        Chroot = 13, "chroot";
     }
 }
 
@@ -135,6 +219,8 @@ pub struct Event {
     pub ino: u64,
     /// Bytes in the file.
     pub size: u64,
+    /// What exactly was asked for; which number it is depends on the hook, and is 0 where there is nothing to say.
+    pub operand: u64,
     /// Filesystem of `ino`, in the kernel's encoding.
     pub dev: u32,
     /// A [`Hook`].
@@ -161,8 +247,14 @@ pub struct Event {
     pub prot: u32,
     /// Bits of [`event_flags`].
     pub flags: u32,
+    /// `IPPROTO_*` of the socket; 0 outside the network hooks.
+    pub protocol: u32,
+    /// Port of the peer, or the own one where a socket is bound, in the host's byte order.
+    pub port: u32,
     /// Always zero.
     pub reserved: u32,
+    /// Address of the peer, or the own one where a socket is bound, as IPv6: IPv4 is mapped (`::ffff:a.b.c.d`).
+    pub address: [u8; ADDRESS_LEN],
     /// Name of the acting task, NUL-padded.
     pub comm: [u8; COMM_LEN],
     /// Parent, grandparent, and so on.
@@ -173,6 +265,6 @@ pub struct Event {
 
 const _: () = {
     assert!(size_of::<Ancestor>() == 20);
-    assert!(size_of::<Event>() == 5 * 8 + 14 * 4 + COMM_LEN + ANCESTORS * 20 + PATH_LEN);
+    assert!(size_of::<Event>() == 6 * 8 + 16 * 4 + ADDRESS_LEN + COMM_LEN + ANCESTORS * 20 + PATH_LEN);
     assert!(size_of::<Event>().is_multiple_of(8));
 };

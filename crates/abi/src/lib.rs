@@ -8,12 +8,15 @@ mod event;
 mod policy;
 mod stat;
 
-pub use event::{ANCESTORS, Ancestor, COMM_LEN, Event, Hook, PATH_LEN, Reason, UnknownCode, Verdict, event_flags};
+pub use event::{
+    ADDRESS_LEN, ANCESTORS, Ancestor, COMM_LEN, Event, Hook, Operation, PATH_LEN, Reason, UnknownCode, Verdict,
+    event_flags,
+};
 pub use policy::{AllowKey, AllowValue, Label, MAX_TASKS, MAX_WORKLOADS, Offsets, WorkloadRecord, access, state};
 pub use stat::{STAT_COUNT, Stat};
 
 /// Version of every layout in this crate; part of the pin directory's name, so that two versions never share a map.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Names of the maps, as the kernel object declares them and as they are pinned.
 pub mod map_names {

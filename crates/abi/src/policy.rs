@@ -23,6 +23,21 @@ pub mod state {
     pub const ALLOW_ANONYMOUS_EXEC: u64 = 1 << 34;
     /// Allowed executions are reported on the telemetry ring.
     pub const TELEMETRY: u64 = 1 << 35;
+    /// The policy has file rules, which lie under the allowlist's id.
+    pub const FILE_RULES: u64 = 1 << 36;
+    /// The policy has network rules, which lie under the allowlist's id.
+    pub const NETWORK_RULES: u64 = 1 << 37;
+    /// The policy names the capabilities that may be used; the set lies under the allowlist's id.
+    pub const CAPABILITIES: u64 = 1 << 38;
+    /// What interpreters open to run must be on the allowlist.
+    pub const SCRIPTS: u64 = 1 << 39;
+    /// A changed copy of an image file may run if its content was verified to be a listed one.
+    pub const VERIFIED_COPIES: u64 = 1 << 40;
+
+    /// The bit that forbids an operation.
+    pub const fn forbidden(operation: crate::Operation) -> u64 {
+        1 << (44 + operation as u32)
+    }
 
     /// The allowlist in force.
     #[expect(clippy::cast_possible_truncation, reason = "the low half is what is asked for")]

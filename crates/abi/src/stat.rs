@@ -52,6 +52,26 @@ stats! {
     RuntimeTask = "runtime_task",
     /// Child cgroups that could not be entered in the table; their tasks keep their inherited labels.
     CgroupFailed = "cgroup_failed",
+    /// File operations checked against file rules, scripts included.
+    FileChecked = "file_checked",
+    /// File operations denied.
+    FileDenied = "file_denied",
+    /// File operations that enforcement would have denied.
+    FileAudited = "file_audited",
+    /// Network operations checked.
+    NetworkChecked = "network_checked",
+    /// Network operations denied.
+    NetworkDenied = "network_denied",
+    /// Network operations that enforcement would have denied.
+    NetworkAudited = "network_audited",
+    /// Operations checked that hardening may forbid, uses of capabilities included.
+    OperationChecked = "operation_checked",
+    /// Such operations denied.
+    OperationDenied = "operation_denied",
+    /// Such operations that enforcement would have denied.
+    OperationAudited = "operation_audited",
+    /// Attempts of workloads on Plimsoll itself; denied whatever the mode.
+    TamperDenied = "tamper_denied",
 }
 
 /// Number of counters; the `STATS` map has this many entries.

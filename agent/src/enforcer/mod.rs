@@ -3,15 +3,22 @@
 //! New entries are written under a new allowlist id; one store in the workload's record makes them count. A list that
 //! does not fit is taken back whole, and what was in force stays in force.
 
+mod entries;
+
 use std::{
     collections::HashMap,
     time::{Duration, Instant},
 };
 
-use plimsoll_abi::{AllowKey, Label, MAX_WORKLOADS, WorkloadRecord, map_names, state};
+use plimsoll_abi::{Label, MAX_WORKLOADS, WorkloadRecord, state};
 use plimsoll_policy::CompiledPolicy;
 
-use crate::sensor::maps::{AllowMap, CgroupMap, MapError, WorkloadSlots};
+use self::entries::Entries;
+use crate::sensor::{
+    SensorError,
+    hooks::Hooks,
+    maps::{MapError, PolicyMaps},
+};
 
 /// How long a replaced list stays: longer than any program that still decides by it.
 const RETIREMENT: Duration = Duration::from_secs(2);
@@ -21,6 +28,8 @@ const RETIREMENT: Duration = Duration::from_secs(2);
 pub enum EnforceError {
     #[error(transparent)]
     Map(#[from] MapError),
+    #[error("a hook that the policy needs is not in force")]
+    Hook(#[source] SensorError),
     #[error("this node holds {MAX_WORKLOADS} workloads already, which is the limit")]
     NoSlot,
     #[error("all allowlist ids are used up; restart the node")]
@@ -52,22 +61,28 @@ pub struct Admission {
 struct List {
     id: u32,
     users: usize,
-    keys: Vec<AllowKey>,
+    entries: Entries,
+}
+
+/// A list that no workload names any more.
+struct Retired {
+    since: Instant,
+    id: u32,
+    entries: Entries,
 }
 
 /// Holds the policy maps.
 #[expect(missing_debug_implementations, reason = "handles on kernel objects")]
 pub struct Enforcer {
-    allow: AllowMap,
-    cgroups: CgroupMap,
-    slots: WorkloadSlots,
+    hooks: Hooks,
+    maps: PolicyMaps,
     /// `state::TELEMETRY`, or nothing.
     reports: u64,
     next_id: u32,
     lists: HashMap<ListIdentity, List>,
     /// Which list each workload uses.
     used: HashMap<Label, ListIdentity>,
-    retired: Vec<(Instant, Vec<AllowKey>)>,
+    retired: Vec<Retired>,
 }
 
 /// A workload found in the kernel when the agent started.
@@ -84,17 +99,11 @@ pub struct Found {
 impl Enforcer {
     /// Takes over the maps as an earlier agent, if any, left them.
     /// `report_executions` says whether workloads report what they were allowed to execute.
-    pub fn new(
-        allow: AllowMap,
-        cgroups: CgroupMap,
-        slots: WorkloadSlots,
-        report_executions: bool,
-    ) -> Result<Self, EnforceError> {
-        let highest = allow.keys()?.iter().map(|key| key.allowlist).max().unwrap_or(0);
+    pub fn new(hooks: Hooks, maps: PolicyMaps, report_executions: bool) -> Result<Self, EnforceError> {
+        let highest = maps.allow.keys()?.iter().map(|key| key.allowlist).max().unwrap_or(0);
         let mut enforcer = Self {
-            allow,
-            cgroups,
-            slots,
+            hooks,
+            maps,
             reports: if report_executions { state::TELEMETRY } else { 0 },
             next_id: highest,
             lists: HashMap::new(),
@@ -109,8 +118,8 @@ impl Enforcer {
     /// Workloads in force in the kernel.
     pub fn found(&self) -> Result<Vec<Found>, EnforceError> {
         let mut found = Vec::new();
-        for (cgroup, label) in self.cgroups.entries()? {
-            let record = self.slots.get(label.slot)?;
+        for (cgroup, label) in self.maps.cgroups.entries()? {
+            let record = self.maps.slots.get(label.slot)?;
             if record.incarnation == label.incarnation && record.state & state::ACTIVE != 0 {
                 found.push(Found { cgroup, label, state: record.state });
             }
@@ -126,7 +135,8 @@ impl Enforcer {
         policy: &CompiledPolicy,
     ) -> Result<Label, EnforceError> {
         let list = self.list(identity, policy)?;
-        let label = self.occupy(admission, policy.state(list) | self.reports);
+        let state = policy.state(list) | self.reports;
+        let label = self.require(state).and_then(|()| self.occupy(admission, state));
         match label {
             Ok(label) => {
                 self.used.insert(label, identity.clone());
@@ -149,13 +159,15 @@ impl Enforcer {
         if self.used.get(&label) == Some(identity) {
             return Ok(());
         }
-        if self.slots.get(label.slot)?.incarnation != label.incarnation {
+        if self.maps.slots.get(label.slot)?.incarnation != label.incarnation {
             return Err(EnforceError::Unknown(label));
         }
         let list = self.list(identity, policy)?;
-        if let Err(error) = self.slots.switch(label.slot, policy.state(list) | self.reports) {
+        let state = policy.state(list) | self.reports;
+        let switched = self.require(state).and_then(|()| Ok(self.maps.slots.switch(label.slot, state)?));
+        if let Err(error) = switched {
             self.release(identity);
-            return Err(error.into());
+            return Err(error);
         }
         if let Some(earlier) = self.used.insert(label, identity.clone()) {
             self.release(&earlier);
@@ -165,13 +177,13 @@ impl Enforcer {
 
     /// Ends a workload. Tasks that still carry its label are denied everything from here on.
     pub fn dismiss(&mut self, label: Label) -> Result<(), EnforceError> {
-        for (cgroup, owner) in self.cgroups.entries()? {
+        for (cgroup, owner) in self.maps.cgroups.entries()? {
             if owner == label {
-                self.cgroups.remove(cgroup)?;
+                self.maps.cgroups.remove(cgroup)?;
             }
         }
-        if self.slots.get(label.slot)?.incarnation == label.incarnation {
-            self.slots.switch(label.slot, 0)?;
+        if self.maps.slots.get(label.slot)?.incarnation == label.incarnation {
+            self.maps.slots.switch(label.slot, 0)?;
         }
         if let Some(identity) = self.used.remove(&label) {
             self.release(&identity);
@@ -187,14 +199,11 @@ impl Enforcer {
     /// Removes entries of lists that were replaced long enough ago. Returns how many are gone.
     pub fn sweep(&mut self, now: Instant) -> Result<usize, EnforceError> {
         let mut gone = 0;
-        while let Some((since, _)) = self.retired.first() {
-            if now.duration_since(*since) < RETIREMENT {
+        while let Some(retired) = self.retired.first() {
+            if now.duration_since(retired.since) < RETIREMENT {
                 break;
             }
-            for key in self.retired.swap_remove(0).1 {
-                self.allow.remove(key)?;
-                gone += 1;
-            }
+            gone += self.retired.remove(0).entries.remove(&mut self.maps)?;
         }
         Ok(gone)
     }
@@ -203,17 +212,29 @@ impl Enforcer {
     pub fn forget_orphans(&mut self) -> Result<usize, EnforceError> {
         let mut live: Vec<u32> = self.lists.values().map(|list| list.id).collect();
         live.extend(self.found()?.iter().map(|found| state::allowlist(found.state)));
-        live.extend(self.retired.iter().filter_map(|(_, keys)| keys.first()).map(|key| key.allowlist));
-        let orphans: Vec<_> = self.allow.keys()?.into_iter().filter(|key| !live.contains(&key.allowlist)).collect();
+        live.extend(self.retired.iter().map(|retired| retired.id));
+        let orphans: Vec<_> =
+            self.maps.allow.keys()?.into_iter().filter(|key| !live.contains(&key.allowlist)).collect();
         for key in &orphans {
-            self.allow.remove(*key)?;
+            self.maps.allow.remove(*key)?;
         }
         Ok(orphans.len())
     }
 
+    /// Lets go of hooks that no workload in force needs any more.
+    pub fn release_hooks(&mut self) -> Result<(), EnforceError> {
+        let states: Vec<u64> = self.found()?.into_iter().map(|found| found.state).collect();
+        self.hooks.retain(&states).map_err(EnforceError::Hook)
+    }
+
     /// Entries in force, over all lists.
     pub fn entries(&self) -> usize {
-        self.lists.values().map(|list| list.keys.len()).sum()
+        self.lists.values().map(|list| list.entries.len()).sum()
+    }
+
+    /// Attaches what a workload in `state` needs, before it is put into that state.
+    fn require(&mut self, state: u64) -> Result<(), EnforceError> {
+        self.hooks.require(state).map_err(EnforceError::Hook)
     }
 
     /// The list's id, written to the kernel if it is not there; one more user counted.
@@ -224,26 +245,9 @@ impl Enforcer {
         }
         let id = self.next_id.checked_add(1).ok_or(EnforceError::NoId)?;
         self.next_id = id;
-        let keys = self.write(id, policy)?;
-        self.lists.insert(identity.clone(), List { id, users: 1, keys });
+        let entries = Entries::write(&mut self.maps, id, policy)?;
+        self.lists.insert(identity.clone(), List { id, users: 1, entries });
         Ok(id)
-    }
-
-    /// Writes all entries, or none.
-    fn write(&mut self, id: u32, policy: &CompiledPolicy) -> Result<Vec<AllowKey>, EnforceError> {
-        let mut written = Vec::with_capacity(policy.entries.len());
-        for entry in &policy.entries {
-            let (key, value) = entry.kernel(id);
-            if let Err(error) = self.allow.insert(key, value) {
-                for key in written {
-                    self.allow.remove(key)?;
-                }
-                tracing::error!(%error, "an allowlist did not fit and was taken back");
-                return Err(MapError::Full { map: map_names::ALLOW, entries: policy.entries.len() }.into());
-            }
-            written.push(key);
-        }
-        Ok(written)
     }
 
     fn release(&mut self, identity: &ListIdentity) {
@@ -252,19 +256,19 @@ impl Enforcer {
         if list.users == 0
             && let Some(list) = self.lists.remove(identity)
         {
-            self.retired.push((Instant::now(), list.keys));
+            self.retired.push(Retired { since: Instant::now(), id: list.id, entries: list.entries });
         }
     }
 
     /// Takes a free slot, fills it, and ties the cgroup to it last.
     fn occupy(&mut self, admission: Admission, state: u64) -> Result<Label, EnforceError> {
         for slot in 0..MAX_WORKLOADS {
-            let record = self.slots.get(slot)?;
+            let record = self.maps.slots.get(slot)?;
             if record.state & state::ACTIVE != 0 {
                 continue;
             }
             let label = Label { slot, incarnation: record.incarnation.wrapping_add(1) };
-            self.slots.prepare(
+            self.maps.slots.prepare(
                 slot,
                 WorkloadRecord {
                     state: 0,
@@ -274,9 +278,9 @@ impl Enforcer {
                     reserved: 0,
                 },
             )?;
-            self.slots.switch(slot, state)?;
-            if let Err(error) = self.cgroups.insert(admission.cgroup, label) {
-                self.slots.switch(slot, 0)?;
+            self.maps.slots.switch(slot, state)?;
+            if let Err(error) = self.maps.cgroups.insert(admission.cgroup, label) {
+                self.maps.slots.switch(slot, 0)?;
                 return Err(error.into());
             }
             return Ok(label);

@@ -1,0 +1,57 @@
+//! A compiled policy as entries of the kernel's maps: written whole under an id that nothing names yet, or not at all.
+
+use plimsoll_abi::{AllowKey, map_names};
+use plimsoll_policy::CompiledPolicy;
+
+use crate::sensor::maps::{MapError, PolicyMaps};
+
+/// The entries that one id has.
+#[derive(Debug, Default)]
+pub(super) struct Entries {
+    allow: Vec<AllowKey>,
+}
+
+impl Entries {
+    /// Writes all that `policy` says under `id`. If any of it does not fit, what was written is taken back.
+    pub(super) fn write(maps: &mut PolicyMaps, id: u32, policy: &CompiledPolicy) -> Result<Self, MapError> {
+        let mut entries = Self::default();
+        match entries.try_write(maps, id, policy) {
+            Ok(()) => Ok(entries),
+            Err(error) => {
+                tracing::error!(%error, policy = policy.name, "a policy did not fit and was taken back");
+                entries.remove(maps)?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Removes every entry; returns how many there were.
+    pub(super) fn remove(self, maps: &mut PolicyMaps) -> Result<usize, MapError> {
+        let count = self.len();
+        for key in self.allow {
+            maps.allow.remove(key)?;
+        }
+        Ok(count)
+    }
+
+    /// Entries of all kinds.
+    pub(super) fn len(&self) -> usize {
+        self.allow.len()
+    }
+
+    fn try_write(&mut self, maps: &mut PolicyMaps, id: u32, policy: &CompiledPolicy) -> Result<(), MapError> {
+        self.allow.reserve(policy.entries.len());
+        for entry in &policy.entries {
+            let (key, value) = entry.kernel(id);
+            maps.allow.insert(key, value).map_err(|error| full(&error, map_names::ALLOW, policy.entries.len()))?;
+            self.allow.push(key);
+        }
+        Ok(())
+    }
+}
+
+/// A refused insertion nearly always means that the map is full; what the kernel said goes to the log.
+fn full(error: &MapError, map: &'static str, entries: usize) -> MapError {
+    tracing::error!(%error, map, "the kernel refused an entry");
+    MapError::Full { map, entries }
+}
