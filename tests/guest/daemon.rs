@@ -86,6 +86,14 @@ impl Daemon {
         status.code().context("it was killed by a signal")
     }
 
+    /// Waits until it says that it is ready; not for one that has ended.
+    fn wait_until_ready(&mut self, what: &str, admin: SocketAddr) -> anyhow::Result<()> {
+        wait_for(what, || match get(admin, "/readyz") {
+            Ok(_) => Ok(Ok(())),
+            Err(not_yet) => self.ensure_alive().map_or_else(|dead| Ok(Err(dead)), |()| Err(not_yet)),
+        })?
+    }
+
     fn ensure_alive(&mut self) -> anyhow::Result<()> {
         match self.child.try_wait()? {
             Some(status) => bail!("{} ended: {status}\n{}", self.name, self.log()),
@@ -116,10 +124,7 @@ impl Collector {
         let database = database.to_str().context("the path is text")?;
         let mut daemon = Daemon::start("plimsoll-collector", &["--database", database], directory)?;
         let http = SocketAddr::from(([127, 0, 0, 1], 7480));
-        wait_for("the collector", || {
-            daemon.ensure_alive()?;
-            get(http, "/readyz")
-        })?;
+        daemon.wait_until_ready("the collector", http)?;
         Ok(Self { _daemon: daemon, http })
     }
 
@@ -180,11 +185,17 @@ impl Node {
     /// Starts the agent and waits until it is ready.
     pub(crate) fn start_agent(&self) -> anyhow::Result<Agent> {
         let mut agent = self.launch_agent()?;
-        wait_for("the agent to be ready", || {
-            agent.daemon.ensure_alive()?;
-            get(Agent::ADMIN.into(), "/readyz")
-        })?;
+        agent.daemon.wait_until_ready("the agent to be ready", Agent::ADMIN.into())?;
         Ok(agent)
+    }
+
+    /// Lets go of everything that agents pinned: the kernel is as it was before the first one.
+    pub(crate) fn detach(&self) -> anyhow::Result<()> {
+        const PINS: &str = "/sys/fs/bpf/plimsoll";
+        fs::remove_dir_all(PINS).with_context(|| format!("cannot remove {PINS}"))?;
+        let state = self.directory.join("state");
+        fs::remove_dir_all(&state).with_context(|| format!("cannot remove {}", state.display()))?;
+        Ok(fs::create_dir(&state)?)
     }
 
     /// Starts the agent and does not wait.

@@ -26,6 +26,8 @@ const MAPS: &[&str] = &[
     map_names::CGROUPS,
     map_names::WORKLOADS,
     map_names::LABELS,
+    map_names::TASK_MARKS,
+    map_names::CGROUP_MARKS,
     map_names::DENIALS,
     map_names::TELEMETRY,
     map_names::STATS,
