@@ -56,6 +56,8 @@ pub(crate) struct ContainerSpec {
     pub(crate) agent_socket: PathBuf,
     /// Mounts beside the usual ones, as in an OCI runtime configuration.
     pub(crate) mounts: Vec<Value>,
+    /// Capabilities beside the usual ones.
+    pub(crate) capabilities: Vec<&'static str>,
     /// What it runs.
     pub(crate) entrypoint: Vec<String>,
 }
@@ -73,6 +75,7 @@ impl ContainerSpec {
             hooks: false,
             agent_socket: AGENT_SOCKET.into(),
             mounts: Vec::new(),
+            capabilities: Vec::new(),
             entrypoint: [ACTOR, "wait"].map(str::to_owned).to_vec(),
         })
     }
@@ -86,8 +89,9 @@ impl ContainerSpec {
             json!({"destination": "/payload", "type": "bind", "source": "/payload", "options": ["rbind", "ro"]}),
         ];
         mounts.extend(self.mounts.iter().cloned());
+        let capabilities: Vec<&str> = CAPABILITIES.iter().chain(&self.capabilities).copied().collect();
         let capabilities: BTreeMap<&str, &[&str]> =
-            ["bounding", "effective", "inheritable", "permitted"].map(|set| (set, CAPABILITIES)).into();
+            ["bounding", "effective", "inheritable", "permitted"].map(|set| (set, capabilities.as_slice())).into();
         let namespaces = ["pid", "ipc", "uts", "mount", "network"].map(|kind| json!({"type": kind}));
         let mut configuration = json!({
             "ociVersion": "1.0.2",
@@ -220,16 +224,15 @@ impl Drop for Container {
 
 /// A container for several tests, since starting one takes seconds on an emulated machine. The first test that wants it starts
 /// it; it ends when the last one that holds it is over.
-#[derive(Debug)]
 pub(crate) struct SharedContainer {
-    spec: fn() -> Result<ContainerSpec>,
+    spec: Box<dyn Fn() -> Result<ContainerSpec> + Send + Sync>,
     running: Mutex<Option<Container>>,
 }
 
 impl SharedContainer {
     /// Nothing is started yet.
-    pub(crate) fn new(spec: fn() -> Result<ContainerSpec>) -> Self {
-        Self { spec, running: Mutex::new(None) }
+    pub(crate) fn new(spec: impl Fn() -> Result<ContainerSpec> + Send + Sync + 'static) -> Self {
+        Self { spec: Box::new(spec), running: Mutex::new(None) }
     }
 
     /// Runs `test` with the container. If it cannot be started, each test says so.

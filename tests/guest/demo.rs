@@ -97,7 +97,7 @@ fn act(step: &Step, free: &Container, enforced: &Container, stage: &Stage) -> Re
     let without = free.exec(&command)?;
     ensure!(without.status == 0, "without a policy it does not work either: {without:?}");
     println!("  without a policy   runs");
-    let before = stage.last_sequence()?;
+    let before = stage.denials()?;
     let with = enforced.exec(&command)?;
     match step.expected {
         Expected::Runs if with.status == 0 => println!("  with the policy    runs"),

@@ -1,60 +1,30 @@
-//! Under a policy, nothing of what the baseline shows to work does, and the collector hears why.
+//! Under a policy, what is listed runs, what is not is denied, and the collector hears why.
 
-use std::sync::OnceLock;
-
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::Trial;
 
 use crate::{
+    bypass::enforced,
     container::{ACTOR, Container},
     daemon::get,
-    stage::{Stage, stage},
-    technique::{DENIED, Technique, techniques},
+    stage::stage,
+    technique::ENFORCED,
     trial,
 };
 
-/// The container that most tests here act in.
-const ENFORCED: &str = "enforced";
-
 pub(crate) fn tests() -> Vec<Trial> {
-    let ordinary = [
+    vec![
         trial("enforced::listed_programs_run", listed_programs_run),
         trial("enforced::denials_explain_themselves", denials_explain_themselves),
         trial("enforced::a_monitored_container_is_only_reported", a_monitored_container_is_only_reported),
         trial("enforced::an_unselected_container_is_counted", an_unselected_container_is_counted),
         trial("enforced::the_doctor_agrees", the_doctor_agrees),
-    ];
-    let denials = techniques()
-        .into_iter()
-        .map(|technique| trial(format!("denied::{}", technique.name), move || is_denied(&technique)));
-    ordinary.into_iter().chain(denials).collect()
-}
-
-/// The shared container; it lives until the tests end.
-fn enforced(stage: &Stage) -> Result<&'static Container> {
-    static CONTAINER: OnceLock<Result<Container, String>> = OnceLock::new();
-    let created = CONTAINER.get_or_init(|| {
-        let created = stage.spec(ENFORCED, "enforced").and_then(Container::create);
-        created.map_err(|error| format!("{error:#}"))
-    });
-    created.as_ref().map_err(|error| anyhow!("the container did not start: {error}"))
-}
-
-fn is_denied(technique: &Technique) -> Result<()> {
-    let stage = stage()?;
-    let container = enforced(&stage)?;
-    let before = stage.last_sequence()?;
-    let output = technique.attempt(container)?;
-    ensure!(output.status == DENIED, "it was not denied: {output:?}");
-    let query = format!("verdict=deny&reason={}", technique.reason);
-    let event = stage.event_after(before, ENFORCED, &query, |_| true)?;
-    ensure!(event["policy"]["name"] == "enforced", "{event}");
-    Ok(())
+    ]
 }
 
 fn listed_programs_run() -> Result<()> {
     let stage = stage()?;
-    let container = enforced(&stage)?;
+    let container = enforced(&stage, &ENFORCED)?;
     for command in [
         &["/bin/ls", "/"][..],
         &["/bin/sh", "-c", "id && cat /etc/debian_version | tr a-z A-Z"],
@@ -77,11 +47,12 @@ fn listed_programs_run() -> Result<()> {
 
 fn denials_explain_themselves() -> Result<()> {
     let stage = stage()?;
-    let container = enforced(&stage)?;
-    let before = stage.last_sequence()?;
+    let container = enforced(&stage, &ENFORCED)?;
+    let before = stage.denials()?;
     let output = container.exec(&["/bin/sh", "-c", "cat /usr/bin/true > /usr/bin/tac; /usr/bin/tac"])?;
     ensure!(output.status == 126, "{output:?}");
-    let event = stage.event_after(before, ENFORCED, "verdict=deny", |event| event["file"]["path"] == "/usr/bin/tac")?;
+    let event =
+        stage.event_after(before, ENFORCED.name, "verdict=deny", |event| event["file"]["path"] == "/usr/bin/tac")?;
     for (found, expected) in [
         (&event["hook"], "exec"),
         (&event["reason"], "written"),
@@ -104,7 +75,7 @@ fn denials_explain_themselves() -> Result<()> {
 
 fn a_monitored_container_is_only_reported() -> Result<()> {
     let stage = stage()?;
-    let before = stage.last_sequence()?;
+    let before = stage.denials()?;
     let container = Container::create(stage.spec("monitored", "monitored")?)?;
     let output = container.exec(&["/bin/sh", "-c", "cp /usr/bin/true /tmp/a && /tmp/a"])?;
     ensure!(output.status == 0, "{output:?}");

@@ -12,6 +12,7 @@ use libtest_mimic::{Arguments, Trial};
 
 mod baseline;
 mod bench;
+mod bypass;
 mod container;
 mod daemon;
 mod demo;
@@ -23,6 +24,8 @@ mod technique;
 
 /// Runs the tests for a kernel without BPF LSM instead.
 const NO_BPF: &str = "--no-bpf";
+/// Runs the bypass suite alone, with and without a policy.
+const BYPASSES: &str = "--bypasses";
 
 fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
@@ -43,16 +46,24 @@ fn told(outcome: anyhow::Result<()>) -> ExitCode {
 }
 
 fn test() -> ExitCode {
-    let (without_bpf, others): (Vec<String>, Vec<String>) = std::env::args().partition(|argument| argument == NO_BPF);
+    let (choices, others): (Vec<String>, Vec<String>) =
+        std::env::args().partition(|argument| [NO_BPF, BYPASSES].contains(&argument.as_str()));
     let mut arguments = Arguments::from_iter(others);
     arguments.test_threads = Some(1);
-    let tests = if without_bpf.is_empty() { all() } else { no_bpf::tests() };
-    libtest_mimic::run(&arguments, tests).exit_code()
+    let tests = match choices.first().map(String::as_str) {
+        Some(NO_BPF) => no_bpf::tests(),
+        Some(_) => [bypass::baselines(), bypass::denials()].into_iter().flatten().collect(),
+        None => all(),
+    };
+    let conclusion = libtest_mimic::run(&arguments, tests);
+    bypass::print_results();
+    conclusion.exit_code()
 }
 
 /// First what works without a policy, then what does not with one.
 fn all() -> Vec<Trial> {
-    [baseline::tests(), enforcement::tests(), faults::tests()].into_iter().flatten().collect()
+    let tests = [baseline::tests(), bypass::baselines(), enforcement::tests(), bypass::denials(), faults::tests()];
+    tests.into_iter().flatten().collect()
 }
 
 /// A test that fails with everything an error has to say.

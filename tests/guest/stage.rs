@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::{
     container::{ContainerSpec, image_digest},
     daemon::{Agent, Collector, Node, wait_for},
+    technique::suites,
 };
 
 /// Where the tests keep agent and collector.
@@ -21,9 +22,14 @@ const LABEL: &str = "dev.plimsoll.label/suite";
 
 /// A policy in `mode` for containers that carry the label `suite`.
 pub(crate) fn policy(suite: &str, mode: &str) -> String {
+    policy_with(suite, mode, "")
+}
+
+/// The same with more lines in its `spec`.
+fn policy_with(suite: &str, mode: &str, spec: &str) -> String {
     format!(
         "apiVersion: plimsoll.dev/v1alpha1\nkind: EnforcementPolicy\nmetadata:\n  name: {suite}\nspec:\n  selector:\n    \
-         labels:\n      suite: {suite}\n  mode: {mode}\n  evidence: package-digest\n"
+         labels:\n      suite: {suite}\n  mode: {mode}\n  evidence: package-digest\n{spec}"
     )
 }
 
@@ -48,7 +54,9 @@ pub(crate) fn stage() -> Result<MutexGuard<'static, Stage>> {
 pub(crate) fn set_up(report_executions: bool) -> Result<Stage> {
     let directory = Path::new(DIRECTORY);
     let node = Node::new(directory, &image_digest()?, Path::new("/payload/image/sbom.syft.json"), report_executions)?;
-    node.write_policy("enforced.yaml", &policy("enforced", "Enforce"))?;
+    for suite in suites() {
+        node.write_policy(&format!("{}.yaml", suite.name), &policy_with(suite.name, "Enforce", suite.spec))?;
+    }
     node.write_policy("monitored.yaml", &policy("monitored", "Monitor"))?;
     let collector = Collector::start(directory)?;
     let agent = node.start_agent()?;
@@ -65,10 +73,19 @@ impl Stage {
         Ok(spec)
     }
 
-    /// The highest kernel sequence number stored so far.
-    pub(crate) fn last_sequence(&self) -> Result<u64> {
-        let events = self.collector.events("")?;
-        Ok(events.iter().filter_map(|event| event["kernel_sequence"].as_u64()).max().unwrap_or(0))
+    /// How many denials and reports of them the kernel has counted: the sequence number of the last one.
+    pub(crate) fn denials(&self) -> Result<u64> {
+        let metrics = self.agent.metrics()?;
+        let counters = metrics.lines().filter_map(|line| line.strip_prefix("plimsoll_kernel_counter_total{counter=\""));
+        let counted = counters.filter_map(|line| line.split_once("\"} "));
+        let denials = counted.filter(|(name, _)| name.ends_with("_denied") || name.ends_with("_audited"));
+        denials.map(|(name, value)| value.parse::<u64>().with_context(|| format!("{name} is `{value}`"))).sum()
+    }
+
+    /// The newest events of `workload`, for messages.
+    pub(crate) fn recent(&self, workload: &str) -> String {
+        let events = self.collector.events(&format!("workload={workload}&verdict=deny"));
+        events.map_or_else(|error| format!("{error:#}"), |events| brief(&events))
     }
 
     /// Waits for an event of `workload` after `sequence` that `matches`.
