@@ -22,7 +22,6 @@ mod faults;
 mod no_bpf;
 mod stage;
 mod technique;
-mod upheaval;
 
 /// Runs the tests for a kernel without BPF LSM instead.
 const NO_BPF: &str = "--no-bpf";
@@ -65,7 +64,7 @@ fn test() -> ExitCode {
 /// First what works without a policy, then what does not with one.
 fn all() -> Vec<Trial> {
     let calm = [baseline::tests(), bypass::baselines(), enforcement::tests(), bypass::denials()];
-    let trouble = [faults::tests(), capacity::tests(), upheaval::tests()];
+    let trouble = [faults::tests(), capacity::tests()];
     calm.into_iter().chain(trouble).flatten().collect()
 }
 
