@@ -17,4 +17,5 @@ mod emit;
 pub mod kernel;
 pub mod label;
 pub mod maps;
+pub mod network;
 mod stats;

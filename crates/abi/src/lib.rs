@@ -41,6 +41,4 @@ pub mod map_names {
     pub const ADDRESSES: &str = "ADDRESSES";
     /// Hash: allowlist id (`u32`) -> bits of [`super::network::socket`] (`u64`). Written by the enforcer alone.
     pub const SOCKETS: &str = "SOCKETS";
-    /// Per-CPU array of one [`super::network`] event budget. Written in the kernel alone.
-    pub const PEER_EVENTS: &str = "PEER_EVENTS";
 }

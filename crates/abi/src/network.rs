@@ -15,6 +15,10 @@ pub const SCOPE_BITS: u32 = 64;
 pub const NO_RULE: u16 = u16::MAX;
 /// Operand of an event about a route that the sender wants to choose itself.
 pub const SOURCE_ROUTE: u64 = 1;
+/// Operand of an event about a socket that was made in another cgroup.
+pub const FOREIGN_SOCKET: u64 = 2;
+/// Events that connections from outside may leave on one CPU in one second; a peer must not bury other events.
+pub const PEER_EVENTS_PER_SECOND: u64 = 100;
 
 /// What a rule is about, in [`AddressKey::scope`]; IPv6 has its own, since `::/0` does not mean IPv4.
 pub mod scope {
