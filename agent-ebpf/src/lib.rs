@@ -17,5 +17,6 @@ mod emit;
 pub mod kernel;
 pub mod label;
 pub mod maps;
+mod mark;
 pub mod network;
 mod stats;

@@ -50,7 +50,7 @@ pub(crate) const HOST_PACKAGES: &[&str] = &[
 ];
 
 /// Packages of the guest's root file system, beside Debian's essential ones.
-pub(crate) const GUEST_PACKAGES: &[&str] = &["busybox", "iproute2", "libgcc-s1", "mount", "procps", "runc"];
+pub(crate) const GUEST_PACKAGES: &[&str] = &["bpftool", "busybox", "iproute2", "libgcc-s1", "mount", "procps", "runc"];
 
 /// Kernel modules that guests load, with what they depend on; one that is built in is no matter.
 pub(crate) const MODULES: &[&str] = &["virtio_pci", "virtio_blk", "overlay", "vsock", "af_alg", "sctp"];

@@ -42,6 +42,7 @@ pub struct Guest {
     memory: u32,
     deadline: Duration,
     prefix: String,
+    hidden: Option<String>,
 }
 
 /// What came of a guest's command.
@@ -67,6 +68,7 @@ impl Guest {
             memory: DEFAULT_MEMORY,
             deadline: DEFAULT_DEADLINE,
             prefix,
+            hidden: None,
         }
     }
 
@@ -105,6 +107,13 @@ impl Guest {
         self
     }
 
+    /// Lines that begin with this are in the outcome only: they are for a program.
+    #[must_use]
+    pub fn hidden(mut self, beginning: &str) -> Self {
+        self.hidden = Some(beginning.to_owned());
+        self
+    }
+
     /// Boots, runs `command` and powers off; its output is streamed to standard output.
     ///
     /// # Errors
@@ -113,7 +122,7 @@ impl Guest {
     pub fn run(&self, command: &[&str]) -> Result<Outcome> {
         let machine = self.prepare(command, false)?;
         let mut process = qemu::spawn(&machine.line, false)?;
-        let streamed = stream::drain(&mut process, self.deadline, &self.prefix);
+        let streamed = stream::drain(&mut process, self.deadline, &self.prefix, self.hidden.as_deref());
         let console = Console::read(&machine.console)?;
         let output = streamed.map_err(|error| anyhow!("{error:#}\n{}", console.tail()))?;
         Self::settle(&machine, &console, output)

@@ -21,8 +21,9 @@ const POLL: Duration = Duration::from_millis(100);
 /// Lines in flight between the reader and the printer.
 const LINES: usize = 1024;
 
-/// Shows each line that the guest's command writes after `prefix` until the guest ends; answers all of it.
-pub(super) fn drain(process: &mut Process, deadline: Duration, prefix: &str) -> Result<String> {
+/// Shows each line that the guest's command writes after `prefix` until the guest ends, but those that begin with `hidden`;
+/// answers all of them.
+pub(super) fn drain(process: &mut Process, deadline: Duration, prefix: &str, hidden: Option<&str>) -> Result<String> {
     let interrupted = interrupt_flag()?;
     let end = Instant::now() + deadline;
     let output = process.output().context("the guest's output was taken already")?;
@@ -30,7 +31,9 @@ pub(super) fn drain(process: &mut Process, deadline: Duration, prefix: &str) -> 
     thread::spawn(move || read_lines(output, &sender));
     let mut text = String::new();
     while let Some(line) = next(&receiver, end, &interrupted)? {
-        show(prefix, &line)?;
+        if hidden.is_none_or(|beginning| !line.starts_with(beginning)) {
+            show(prefix, &line)?;
+        }
         text.push_str(&line);
         text.push('\n');
     }
