@@ -8,6 +8,7 @@ use std::{io, process::ExitCode};
 mod execute;
 mod mapping;
 mod measure;
+mod network;
 mod process;
 
 /// What came of a technique: `Err` if it could not be tried, else the kernel's answer.
@@ -63,7 +64,10 @@ fn attempt(arguments: &[&str]) -> Attempt {
         ["chroot-exec", directory, file] => execute::in_chroot(directory, file),
         ["measure-fork-exec", program, times] => Ok(measure::fork_exec(program.as_ref(), times.parse()?)),
         ["measure-open-close", file, times] => Ok(measure::open_close(file.as_ref(), times.parse()?)),
+        ["measure-connect", address, times] => Ok(measure::connect(address.parse()?, times.parse()?)),
+        ["measure-connect-udp", address, times] => Ok(measure::connect_udp(address.parse()?, times.parse()?)),
         ["measure-map-exec", file, times] => Ok(measure::map_exec(file.as_ref(), times.parse()?)),
+        ["network", ref rest @ ..] => network::attempt(rest),
         ["dlopen", library] => mapping::dlopen(library),
         ["map-exec", file] => mapping::map(file),
         ["protect-exec", file] => mapping::protect(file),

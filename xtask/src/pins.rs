@@ -53,7 +53,7 @@ pub(crate) const HOST_PACKAGES: &[&str] = &[
 pub(crate) const GUEST_PACKAGES: &[&str] = &["bpftool", "busybox", "iproute2", "libgcc-s1", "mount", "procps", "runc"];
 
 /// Kernel modules that guests load, with what they depend on; one that is built in is no matter.
-pub(crate) const MODULES: &[&str] = &["virtio_pci", "virtio_blk", "overlay"];
+pub(crate) const MODULES: &[&str] = &["virtio_pci", "virtio_blk", "overlay", "vsock", "af_alg", "sctp"];
 
 /// The meta-package that depends on the newest signed cloud image of a kernel series.
 pub(crate) fn kernel_package(kernel: Kernel) -> &'static str {

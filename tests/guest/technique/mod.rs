@@ -9,6 +9,7 @@ use crate::container::{ACTOR, Container, ContainerSpec, Output};
 mod changed_views;
 mod loaded_code;
 mod memory;
+mod network;
 mod other_filesystems;
 mod partial;
 mod written_files;
@@ -20,6 +21,7 @@ const AREAS: &[(&str, &[Technique])] = &[
     ("Files of other filesystems", other_filesystems::ROWS),
     ("Executable memory", memory::ROWS),
     ("Names that mean something else", changed_views::ROWS),
+    ("Traffic that no rule allows", network::ROWS),
     ("Interpreters fed with data", partial::ROWS),
 ];
 
@@ -44,7 +46,6 @@ impl Suite {
     }
 
     /// In a container that is changed first.
-    #[expect(dead_code, reason = "areas that need capabilities or mounts of their own use it")]
     pub(crate) const fn configured(self, configure: fn(&mut ContainerSpec)) -> Self {
         Self { configure, ..self }
     }
@@ -96,6 +97,8 @@ pub(crate) struct Technique {
     pub(crate) reason: &'static str,
     /// The file that the event names, if it is the same each time.
     pub(crate) path: Option<&'static str>,
+    /// The address that the event names, if it has one.
+    pub(crate) address: Option<&'static str>,
     /// Why it is not stopped: the test then shows that it is not.
     pub(crate) partial: Option<&'static str>,
     /// Where it exists.
@@ -115,6 +118,7 @@ const fn technique(name: &'static str, what: &'static str, reference: &'static s
         hook: "",
         reason: "",
         path: None,
+        address: None,
         partial: None,
         kernels: Kernels::All,
         suite: &ENFORCED,
@@ -140,6 +144,11 @@ impl Technique {
     /// The event names this file.
     const fn naming(self, path: &'static str) -> Self {
         Self { path: Some(path), ..self }
+    }
+
+    /// The event names this address.
+    const fn toward(self, address: &'static str) -> Self {
+        Self { address: Some(address), ..self }
     }
 
     /// It is not stopped.
