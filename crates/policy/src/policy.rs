@@ -69,6 +69,8 @@ impl fmt::Display for Mode {
 /// Whether memory without a file, or a file's memory once it was written, may become code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum AnonymousExec {
+    /// It may if the image has a package that compiles while it runs, and the policy allows that to run.
+    Auto,
     /// It may not.
     Deny,
     /// It may: just-in-time compilers need it.

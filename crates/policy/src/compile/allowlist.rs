@@ -22,8 +22,10 @@ pub struct CompiledPolicy {
     pub generation: Sha256,
     /// What happens to a deviation.
     pub mode: Mode,
-    /// Whether memory without a file may become code.
+    /// Whether memory without a file may become code: `Allow` or `Deny`.
     pub anonymous_exec: AnonymousExec,
+    /// The package for whose sake it may, where the policy leaves that to the image.
+    pub anonymous_exec_for: Option<String>,
     /// What may run, one entry for each inode, in the order of the inodes.
     pub entries: Vec<Entry>,
     /// Exec-capable files of the image that may not run, in the order of the inventory.

@@ -23,7 +23,8 @@ const API_VERSION: &str = "plimsoll.dev/v1alpha1";
 const KIND: &str = "EnforcementPolicy";
 
 const MODES: [(&str, Mode); 2] = [("Monitor", Mode::Monitor), ("Enforce", Mode::Enforce)];
-const ANONYMOUS_EXEC: [(&str, AnonymousExec); 2] = [("Deny", AnonymousExec::Deny), ("Allow", AnonymousExec::Allow)];
+const ANONYMOUS_EXEC: [(&str, AnonymousExec); 3] =
+    [("Auto", AnonymousExec::Auto), ("Deny", AnonymousExec::Deny), ("Allow", AnonymousExec::Allow)];
 
 /// Reads one policy; `generation` is the digest of its text.
 pub(super) fn policy(
@@ -87,7 +88,7 @@ fn spec(document: &Fields<'_>, limits: &Limits, report: &mut Report<'_>) -> Resu
         selector: selector?,
         mode: mode?,
         evidence: evidence.transpose()?.unwrap_or(EvidenceClass::PackageDigest),
-        anonymous_exec: anonymous_exec.transpose()?.unwrap_or(AnonymousExec::Deny),
+        anonymous_exec: anonymous_exec.transpose()?.unwrap_or(AnonymousExec::Auto),
         allow: allow.transpose()?.unwrap_or_default(),
         network: network.transpose()?,
     })
