@@ -19,7 +19,10 @@ mod demo;
 mod enforcement;
 mod faults;
 mod no_bpf;
+mod offer;
+mod selftests;
 mod stage;
+mod stress;
 mod technique;
 
 /// Runs the tests for a kernel without BPF LSM instead.
@@ -55,6 +58,10 @@ fn test() -> ExitCode {
         Some(_) => [bypass::baselines(), bypass::denials()].into_iter().flatten().collect(),
         None => all(),
     };
+    if let Err(error) = offer::start() {
+        println!("failed: {error:#}");
+        return ExitCode::FAILURE;
+    }
     let conclusion = libtest_mimic::run(&arguments, tests);
     bypass::print_results();
     conclusion.exit_code()
@@ -62,7 +69,15 @@ fn test() -> ExitCode {
 
 /// First what works without a policy, then what does not with one.
 fn all() -> Vec<Trial> {
-    let tests = [baseline::tests(), bypass::baselines(), enforcement::tests(), bypass::denials(), faults::tests()];
+    let tests = [
+        baseline::tests(),
+        bypass::baselines(),
+        enforcement::tests(),
+        bypass::denials(),
+        faults::tests(),
+        stress::tests(),
+        selftests::tests(),
+    ];
     tests.into_iter().flatten().collect()
 }
 
