@@ -85,6 +85,17 @@ kernel_types! {
     Task,
     /// `struct cgroup`
     Cgroup,
+    /// `struct inode`, as a file has it: on an overlay, the overlay's own.
+    OwnInode,
+}
+
+/// A hook's argument as a plain number: the verifier lets nobody calculate with a typed pointer.
+#[inline(always)]
+pub fn number(context: &LsmContext, argument: u32) -> u64 {
+    let mut value = 0_u64;
+    // SAFETY: the context is the program's own, and `value` is valid for writes. It stays 0 if there is no such argument.
+    let _no_such_argument = unsafe { generated::bpf_get_func_arg(context.as_ptr(), argument, &raw mut value) };
+    value
 }
 
 /// Whether a hook's argument is a pointer at all, asked of its plain value.
@@ -93,9 +104,14 @@ kernel_types! {
 /// a check of the typed pointer as one that cannot fail. The same value read through a helper is a number, and is checked.
 #[inline(always)]
 pub fn is_given(context: &LsmContext, argument: u32) -> bool {
-    let mut value = 0_u64;
-    // SAFETY: the context is the program's own, and `value` is valid for writes.
-    unsafe { generated::bpf_get_func_arg(context.as_ptr(), argument, &raw mut value) == 0 && value != 0 }
+    number(context, argument) != 0
+}
+
+/// The address of the task that runs, as a number.
+#[inline(always)]
+pub fn current_address() -> u64 {
+    // SAFETY: the helper has no preconditions.
+    unsafe { generated::bpf_get_current_task() }
 }
 
 impl Binprm {
@@ -145,10 +161,16 @@ impl File {
         !self.0.is_null()
     }
 
+    /// The inode of the filesystem it was opened on.
+    #[inline(always)]
+    pub fn own_inode(self) -> OwnInode {
+        OwnInode(load(self.0, offset!(file_inode)))
+    }
+
     /// Looks through an overlay at the real inode.
     #[inline(always)]
     pub fn inode(self) -> Inode {
-        let inode: *const u8 = load(self.0, offset!(file_inode));
+        let inode = self.own_inode().0;
         let sb: *const u8 = load(inode, offset!(inode_sb));
         let mounted_dev: u32 = load(sb, offset!(sb_dev));
         let own = Inode {
@@ -190,12 +212,35 @@ impl File {
     }
 }
 
-/// Reads an overlay inode's upper dentry and first lower path. Nothing of it is ever cached: a file that is lower now
-/// is upper as soon as somebody writes to it.
+impl OwnInode {
+    /// For maps that keep something with an inode.
+    #[inline(always)]
+    pub fn as_ptr(self) -> *mut u8 {
+        self.0.cast_mut()
+    }
+
+    /// `s_dev` of its filesystem.
+    #[inline(always)]
+    pub fn dev(self) -> u32 {
+        let sb: *const u8 = load(self.0, offset!(inode_sb));
+        load(sb, offset!(sb_dev))
+    }
+
+    /// Whether this inode, which must be an overlay's, certainly has no upper file now.
+    #[inline(always)]
+    pub fn is_untouched(self) -> bool {
+        probe::<*const u8>(self.0, offset!(ovl_upper)).is_some_and(<*const u8>::is_null)
+    }
+}
+
+/// Reads an overlay inode's upper dentry and first lower path. Nothing of the upper one is ever cached: a file that is lower
+/// now is upper as soon as somebody writes to it.
 #[inline(always)]
 fn through_overlay(inode: *const u8, own: Inode) -> Option<Inode> {
-    let upper = !probe::<*const u8>(inode, offset!(ovl_upper))?.is_null();
-    let dentry = lower_dentry(inode)?;
+    // `__upperdentry` and what describes the lower layers are neighbours; the agent refuses kernels where they are not.
+    let [upper, first, second] = probe::<[*const u8; 3]>(inode, offset!(ovl_upper))?;
+    let upper = !upper.is_null();
+    let dentry = lower_dentry(first, second)?;
     if dentry.is_null() {
         return Some(Inode { upper, ..own });
     }
@@ -204,17 +249,19 @@ fn through_overlay(inode: *const u8, own: Inode) -> Option<Inode> {
     Some(Inode { upper, lower: true, dev: probe(sb, offset!(sb_dev))?, ino: probe(real, offset!(inode_ino))?, ..own })
 }
 
-/// The first lower dentry, null if there is none; `None` if memory could not be read.
+/// The first lower dentry, null if there is none; `None` if memory could not be read. What is given are the words after
+/// `__upperdentry`: a `struct ovl_path`, or a pointer to a `struct ovl_entry` and nothing.
 #[inline(always)]
-fn lower_dentry(inode: *const u8) -> Option<*const u8> {
-    let mut lower = inode.wrapping_add(offset!(ovl_lower));
-    if offset!(ovl_lower_is_pointer) == 1 {
-        lower = probe(lower, 0)?;
-        if lower.is_null() || probe::<u32>(lower, offset!(ovl_numlower))? == 0 {
-            return Some(core::ptr::null());
-        }
+fn lower_dentry(first: *const u8, second: *const u8) -> Option<*const u8> {
+    if offset!(ovl_lower_is_pointer) == 0 {
+        return Some(second);
     }
-    probe(lower, offset!(ovl_lower_dentry))
+    if first.is_null() {
+        return Some(first);
+    }
+    // `unsigned int __numlower; struct ovl_path __lowerstack[]`, where a path is a layer and a dentry.
+    let [number, _layer, dentry] = probe::<[u64; 3]>(first, 0)?;
+    Some(if number as u32 == 0 { 0 } else { dentry } as *const u8)
 }
 
 impl Vma {
@@ -244,12 +291,6 @@ impl Task {
     pub fn current() -> Self {
         // SAFETY: the helper has no preconditions.
         Self(unsafe { bpf_get_current_task_btf() }.cast_const().cast())
-    }
-
-    /// The task's address, its identity as long as it lives.
-    #[inline(always)]
-    pub fn address(self) -> u64 {
-        self.0 as u64
     }
 
     /// Inode number of the task's mount namespace; 0 while the task exits.

@@ -2,18 +2,27 @@
 //!
 //! A task gets its label at its first check inside a container's cgroup. Until then it is the container runtime
 //! preparing the container, which shows in its mount namespace: it is still the runtime's own.
+//!
+//! Nearly every check is of a task that has been labelled long ago, or of one in no workload at all; `mark` answers both
+//! without a hash lookup.
 
 use aya_ebpf::helpers::bpf_get_current_cgroup_id;
 use plimsoll_abi::{Label, Stat, WorkloadRecord, state};
 
 use crate::{
-    kernel::Task,
+    cgroup,
+    kernel::{Task, current_address},
     maps::{CGROUPS, LABELS, WORKLOADS},
+    mark::Place,
     stats::count,
 };
 
 /// `-ENOMEM`
 const OUT_OF_MEMORY: i32 = -12;
+/// `BPF_NOEXIST`
+const NEW: u64 = 1;
+/// `-EEXIST`
+const EXISTS: i32 = -17;
 
 /// The workload on whose behalf the current task acts.
 #[derive(Clone, Copy)]
@@ -42,21 +51,44 @@ pub enum Standing {
 /// The current task's workload; `None` if it has none.
 #[inline(always)]
 pub fn subject() -> Option<Subject> {
-    let task = Task::current();
-    // SAFETY: only the task itself and its end change its entry, so it cannot be recycled while it is read.
-    if let Some(label) = unsafe { LABELS.get(task.address()) }.copied() {
+    let task = current_address();
+    if let Some(label) = label_of(task) {
         return Some(member(label, Standing::Member));
     }
     // SAFETY: the helper reads the current task only.
     let cgroup = unsafe { bpf_get_current_cgroup_id() };
+    if !cgroup::may_be_in_a_workload(cgroup) {
+        return None;
+    }
+    first_check(task, cgroup)
+}
+
+/// The label that the task at an address was given, if it was given one.
+#[inline(always)]
+fn label_of(task: u64) -> Option<Label> {
+    let place = Place::of(task)?;
+    if !place.has_labelled() {
+        return None;
+    }
+    if let Some(label) = place.cached() {
+        return Some(label);
+    }
+    // SAFETY: only the task itself and its end change its entry, so it cannot be recycled while it is read.
+    let label = unsafe { LABELS.get(task) }.copied()?;
+    place.cache(label);
+    Some(label)
+}
+
+/// Labels a task that is in a workload's cgroup and was not labelled so far, unless it still is the runtime.
+#[inline(always)]
+fn first_check(task: u64, cgroup: u64) -> Option<Subject> {
     // SAFETY: the value is copied out at once, and cgroup ids are never reused.
     let label = unsafe { CGROUPS.get(cgroup) }.copied()?;
-    let record = record(label);
-    if record.is_some_and(|record| record.runtime_mnt_ns == task.mnt_ns()) {
+    if record(label).is_some_and(|record| record.runtime_mnt_ns == Task::current().mnt_ns()) {
         count(Stat::RuntimeTask);
         return None;
     }
-    if LABELS.insert(task.address(), label, 0).is_err() {
+    if !give(task, label) {
         count(Stat::LabelFailed);
         return Some(member(label, Standing::Unlabelled));
     }
@@ -65,10 +97,9 @@ pub fn subject() -> Option<Subject> {
 
 /// Gives a new task its parent's label. A task that cannot be labelled is not born: it could leave its cgroup.
 #[inline(always)]
-pub fn inherit(child: Task) -> i32 {
-    // SAFETY: as in `subject`.
-    let Some(label) = unsafe { LABELS.get(Task::current().address()) }.copied() else { return 0 };
-    if LABELS.insert(child.address(), label, 0).is_err() {
+pub fn inherit(child: u64) -> i32 {
+    let Some(label) = label_of(current_address()) else { return 0 };
+    if !give(child, label) {
         count(Stat::ForkRefused);
         return OUT_OF_MEMORY;
     }
@@ -77,8 +108,31 @@ pub fn inherit(child: Task) -> i32 {
 
 /// Drops a dead task's label.
 #[inline(always)]
-pub fn forget(task: Task) {
-    let _had_none = LABELS.remove(task.address());
+pub fn forget(task: u64) {
+    let Some(place) = Place::of(task) else { return };
+    if place.has_labelled() && LABELS.remove(task).is_ok() {
+        place.clear();
+        place.lose();
+    }
+}
+
+/// Labels a task; `false` if there is no room.
+#[inline(always)]
+fn give(task: u64, label: Label) -> bool {
+    let Some(place) = Place::of(task) else { return false };
+    // Counted before it is there: the count may be too high for a moment, and never too low.
+    place.gain();
+    match LABELS.insert(task, label, NEW) {
+        Ok(()) => {}
+        // While one agent follows another, the programs of both label every new task.
+        Err(EXISTS) => place.lose(),
+        Err(_) => {
+            place.lose();
+            return false;
+        }
+    }
+    place.cache(label);
+    true
 }
 
 #[inline(always)]

@@ -17,4 +17,5 @@ mod emit;
 pub mod kernel;
 pub mod label;
 pub mod maps;
+mod mark;
 mod stats;

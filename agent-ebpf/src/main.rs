@@ -9,20 +9,20 @@ use aya_ebpf::{
 };
 use plimsoll_agent_ebpf::{
     cgroup, code,
-    kernel::{Binprm, Cgroup, File, Task, Vma, is_given},
+    kernel::{Binprm, Cgroup, File, Vma, is_given, number},
     label,
 };
 
 /// `int task_alloc(struct task_struct *task, unsigned long clone_flags)`: a fork inherits its parent's label.
 #[lsm(hook = "task_alloc")]
 fn task_alloc(ctx: LsmContext) -> i32 {
-    label::inherit(Task::from_context(ctx.arg(0)))
+    label::inherit(number(&ctx, 0))
 }
 
 /// `void task_free(struct task_struct *task)`: the last reference is gone, and its address may be used again.
 #[lsm(hook = "task_free")]
 fn task_free(ctx: LsmContext) -> i32 {
-    label::forget(Task::from_context(ctx.arg(0)));
+    label::forget(number(&ctx, 0));
     0
 }
 

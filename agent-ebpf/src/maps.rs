@@ -2,10 +2,14 @@
 
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
-    macros::map,
+    btf_maps::InodeStorage,
+    macros::{btf_map, map},
     maps::{Array, HashMap, PerCpuArray, RingBuf},
 };
-use plimsoll_abi::{AllowKey, AllowValue, Label, MAX_TASKS, MAX_WORKLOADS, STAT_COUNT, WorkloadRecord};
+use plimsoll_abi::{
+    AllowKey, AllowValue, CGROUP_MARKS as CGROUP_PLACES, Label, MAX_TASKS, MAX_WORKLOADS, STAT_COUNT,
+    TASK_MARKS as TASK_PLACES, TaskMark, WorkloadRecord,
+};
 
 /// Allowed files of all allowlists. The enforcer writes and sizes it; full means that a policy is rejected whole.
 /// Not preallocated: a node's allowlists are far smaller than the bound.
@@ -20,6 +24,21 @@ pub static CGROUPS: HashMap<u64, Label> = HashMap::with_max_entries(4 * MAX_WORK
 /// Task address -> workload. Written here alone. Full: forks in workloads are refused.
 #[map]
 pub static LABELS: HashMap<u64, Label> = HashMap::with_max_entries(MAX_TASKS, BPF_F_NO_PREALLOC);
+
+/// In front of `LABELS`: a hash lookup costs several times as much as everything else that a check of a task in no workload
+/// does. Written here alone; never full.
+#[map]
+pub static TASK_MARKS: Array<TaskMark> = Array::with_max_entries(TASK_PLACES, 0);
+
+/// In front of `CGROUPS`, for the same reason: a byte that is 0 proves that no cgroup of its place is in a workload. Bytes,
+/// since each is set by one store, whoever else sets its neighbours. Marks are never cleared: a stale one costs a lookup.
+#[map]
+pub static CGROUP_MARKS: Array<[u8; CGROUP_PLACES]> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// Overlay inode -> the last allowlist that allowed it (upper half) and for which access (lower half). Written here alone, gone
+/// with the inode. Where there is no memory for it, the file is looked up anew each time.
+#[btf_map]
+pub static REMEMBERED: InodeStorage<u64> = InodeStorage::new();
 
 /// Slot -> workload. Written by the enforcer through a shared mapping, so that a policy takes effect by one store.
 #[map]

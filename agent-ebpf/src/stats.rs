@@ -2,7 +2,7 @@
 //!
 //! `core::sync::atomic` has no read-modify-write on this target, so the intrinsics are used.
 
-use core::intrinsics::{AtomicOrdering, atomic_xadd};
+use core::intrinsics::{AtomicOrdering, atomic_cxchg, atomic_xadd};
 
 use plimsoll_abi::Stat;
 
@@ -12,9 +12,23 @@ use crate::maps::{SEQUENCE, STATS};
 #[inline(always)]
 pub(crate) fn count(stat: Stat) {
     if let Some(slot) = STATS.get_ptr_mut(stat as u32) {
-        // SAFETY: an aligned `u64` that lives as long as the map, and that every writer changes atomically.
-        unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(slot, 1) };
+        add(slot, 1);
     }
+}
+
+/// Adds to a word of a map that others change too.
+#[inline(always)]
+pub(crate) fn add(word: *mut u64, number: u64) {
+    // SAFETY: an aligned `u64` that lives as long as the map, and that every writer changes atomically.
+    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(word, number) };
+}
+
+/// Replaces a word of a map, if it still is `old`.
+#[inline(always)]
+pub(crate) fn replace(word: *mut u64, old: u64, new: u64) {
+    const ORDER: AtomicOrdering = AtomicOrdering::AcqRel;
+    // SAFETY: as above.
+    let _changed = unsafe { atomic_cxchg::<u64, ORDER, { AtomicOrdering::Acquire }>(word, old, new) };
 }
 
 /// Takes the next sequence number; 0 is none.

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use plimsoll_abi::{MAX_TASKS, MAX_WORKLOADS};
 use serde::Deserialize;
 
 /// Why a configuration cannot be used.
@@ -45,8 +46,29 @@ pub struct Config {
     pub report_executions: bool,
     /// Listener of `/metrics`, `/livez` and `/readyz`.
     pub admin: SocketAddr,
+    /// How much the kernel's tables hold.
+    pub capacity: Capacity,
     /// Where events go; without it they are only counted.
     pub collector: Option<Collector>,
+}
+
+/// Entries of the kernel's tables. Memory is taken as entries are made. Tables outlive agents, so that a change counts from the
+/// node's next start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Capacity {
+    /// Allowed files of all allowlists together. A policy that does not fit is refused.
+    pub allowed_files: u32,
+    /// Tasks of all workloads together. A fork beyond it fails.
+    pub tasks: u32,
+    /// Cgroups of all workloads together. A container beyond it does not start.
+    pub cgroups: u32,
+}
+
+impl Default for Capacity {
+    fn default() -> Self {
+        Self { allowed_files: 1 << 20, tasks: MAX_TASKS, cgroups: 4 * MAX_WORKLOADS }
+    }
 }
 
 /// The collector's address and how to talk to it.
@@ -91,6 +113,7 @@ impl Default for Config {
             cgroups: "/sys/fs/cgroup".into(),
             report_executions: false,
             admin: SocketAddr::from(([127, 0, 0, 1], 9464)),
+            capacity: Capacity::default(),
             collector: None,
         }
     }
@@ -132,8 +155,9 @@ mod tests {
     #[test]
     fn the_shipped_configuration_states_the_defaults() {
         let shipped = parse(include_str!("../../deploy/agent.yaml")).unwrap();
-        let Config { policies, sboms, state, socket, pins, host, cgroups, report_executions, admin, .. } =
+        let Config { policies, sboms, state, socket, pins, host, cgroups, report_executions, admin, capacity, .. } =
             Config::default();
+        assert_eq!(shipped.capacity, capacity);
         assert_eq!(shipped.report_executions, report_executions);
         assert_eq!((shipped.policies, shipped.sboms, shipped.state), (policies, sboms, state));
         assert_eq!((shipped.socket, shipped.pins, shipped.host), (socket, pins, host));

@@ -10,7 +10,7 @@ use std::{
 use clap::{Parser, Subcommand};
 use plimsoll_agent::{
     app,
-    config::Config,
+    config::{Capacity, Config},
     enforcer::Enforcer,
     sensor::{Sensor, canary, preflight},
     workload::hook::{self, Answer, Stage},
@@ -132,7 +132,7 @@ fn prove(cgroups: &Path, pins: &Path) -> preflight::Check {
 }
 
 fn deny_canary(cgroups: &Path, pins: &Path) -> anyhow::Result<()> {
-    let Sensor { hooks, mut maps } = Sensor::start(pins)?;
+    let Sensor { hooks, mut maps } = Sensor::start(pins, &Capacity::default())?;
     let mut enforcer = Enforcer::new(hooks, maps.policy, false)?;
     canary::prove(&mut enforcer, &mut maps.denials, cgroups, &mut Vec::new())?;
     Ok(())

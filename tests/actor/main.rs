@@ -58,6 +58,11 @@ fn attempt(arguments: &[&str]) -> Attempt {
             process::fork_exec_loop(file, count.parse()?);
             Ok(Ok(()))
         }
+        ["fork-until-refused", count] => Ok(process::fork_until_refused(count.parse()?)),
+        ["deny-loop", file, address, stop] => {
+            process::deny_loop(file, address.parse()?, stop.as_ref());
+            Ok(Ok(()))
+        }
         ["exec", file, ref rest @ ..] => execute::path(file, rest),
         ["memfd-exec", file] => execute::memfd(file),
         ["tmpfile-exec", file, directory] => execute::tmpfile(file, directory),

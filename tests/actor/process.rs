@@ -1,6 +1,12 @@
 //! Processes that live longer than one attempt.
 
-use std::{io, mem::MaybeUninit, process::Command};
+use std::{
+    io,
+    mem::MaybeUninit,
+    net::{SocketAddr, TcpStream},
+    path::Path,
+    process::Command,
+};
 
 use anyhow::bail;
 
@@ -35,6 +41,56 @@ pub(crate) fn wait() -> Attempt {
 fn collect_children() {
     // SAFETY: no status is asked for, so nothing is written.
     while unsafe { libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) } > 0 {}
+}
+
+/// Has children, at most `count` at a time, until the kernel refuses one; prints how many there were and why there are no more.
+pub(crate) fn fork_until_refused(count: usize) -> io::Result<()> {
+    let mut children = Vec::new();
+    let mut refusal = None;
+    while children.len() < count && refusal.is_none() {
+        // SAFETY: the child waits for its end and touches nothing.
+        match unsafe { libc::fork() } {
+            -1 => refusal = io::Error::last_os_error().raw_os_error(),
+            0 => loop {
+                // SAFETY: waits for a signal, and none but SIGKILL comes.
+                unsafe { libc::pause() };
+            },
+            child => children.push(child),
+        }
+    }
+    let why = match refusal {
+        Some(libc::ENOMEM) => "ENOMEM".to_owned(),
+        Some(other) => format!("error {other}"),
+        None => "enough".to_owned(),
+    };
+    println!("{} {why}", children.len());
+    for child in children {
+        // SAFETY: no memory is involved.
+        if unsafe { libc::kill(child, libc::SIGKILL) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: no status is asked for, so nothing is written.
+        unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
+    }
+    Ok(())
+}
+
+/// Executes `file` and connects to `address`, in turns, until `stop` exists; prints the tally. Whatever is not answered with
+/// `EPERM` counts as a success: the policy was not in force.
+pub(crate) fn deny_loop(file: &str, address: SocketAddr, stop: &Path) {
+    let (mut executed, mut connected, mut denied) = (0_u64, 0_u64, 0_u64);
+    let is_denied = |error: &io::Error| error.raw_os_error() == Some(libc::EPERM);
+    while !stop.exists() {
+        match Command::new(file).status() {
+            Err(error) if is_denied(&error) => denied += 1,
+            Ok(_) | Err(_) => executed += 1,
+        }
+        match TcpStream::connect(address) {
+            Err(error) if is_denied(&error) => denied += 1,
+            Ok(_) | Err(_) => connected += 1,
+        }
+    }
+    println!("executed={executed} connected={connected} denied={denied}");
 }
 
 /// Executes `file` `count` times and prints the tally.

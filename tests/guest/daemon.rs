@@ -37,12 +37,17 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    /// Starts `/payload/bin/<name>`, its output in `directory`.
-    pub(crate) fn start(name: &'static str, arguments: &[&str], directory: &Path) -> anyhow::Result<Self> {
+    /// Starts a program, its output in `directory`.
+    pub(crate) fn start(
+        name: &'static str,
+        program: &Path,
+        arguments: &[&str],
+        directory: &Path,
+    ) -> anyhow::Result<Self> {
         fs::create_dir_all(directory)?;
         let log = directory.join(format!("{name}.log"));
         let file = File::options().create(true).append(true).open(&log)?;
-        let child = Command::new(format!("/payload/bin/{name}"))
+        let child = Command::new(program)
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)
@@ -86,6 +91,14 @@ impl Daemon {
         status.code().context("it was killed by a signal")
     }
 
+    /// Waits until it says that it is ready; not for one that has ended.
+    fn wait_until_ready(&mut self, what: &str, admin: SocketAddr) -> anyhow::Result<()> {
+        wait_for(what, || match get(admin, "/readyz") {
+            Ok(_) => Ok(Ok(())),
+            Err(not_yet) => self.ensure_alive().map_or_else(|dead| Ok(Err(dead)), |()| Err(not_yet)),
+        })?
+    }
+
     fn ensure_alive(&mut self) -> anyhow::Result<()> {
         match self.child.try_wait()? {
             Some(status) => bail!("{} ended: {status}\n{}", self.name, self.log()),
@@ -114,12 +127,10 @@ impl Collector {
     pub(crate) fn start(directory: &Path) -> anyhow::Result<Self> {
         let database = directory.join("events.db");
         let database = database.to_str().context("the path is text")?;
-        let mut daemon = Daemon::start("plimsoll-collector", &["--database", database], directory)?;
+        let program = Path::new("/payload/bin/plimsoll-collector");
+        let mut daemon = Daemon::start("plimsoll-collector", program, &["--database", database], directory)?;
         let http = SocketAddr::from(([127, 0, 0, 1], 7480));
-        wait_for("the collector", || {
-            daemon.ensure_alive()?;
-            get(http, "/readyz")
-        })?;
+        daemon.wait_until_ready("the collector", http)?;
         Ok(Self { _daemon: daemon, http })
     }
 
@@ -154,24 +165,37 @@ impl Collector {
 pub(crate) struct Node {
     /// Its directory.
     pub(crate) directory: PathBuf,
+    /// Where it answers about itself.
+    admin: SocketAddr,
+    pins: PathBuf,
 }
 
 impl Node {
-    /// Lays out directories and the configuration; the SBOM is for the image with `digest`. `report_executions` is the
-    /// agent's setting.
-    pub(crate) fn new(directory: &Path, digest: &str, sbom: &Path, report_executions: bool) -> anyhow::Result<Self> {
+    /// Lays out directories and the configuration, to which `settings` adds lines; the SBOM is for the image with `digest`. Its
+    /// port is `number` above the usual one: several agents can run side by side.
+    pub(crate) fn new(
+        directory: &Path,
+        number: u16,
+        digest: &str,
+        sbom: &Path,
+        settings: &str,
+    ) -> anyhow::Result<Self> {
         for name in ["policies", "sboms", "state"] {
             fs::create_dir_all(directory.join(name))?;
         }
         fs::copy(sbom, directory.join("sboms").join(format!("{}.json", digest.replace(':', "-"))))?;
+        let admin = SocketAddr::from(([127, 0, 0, 1], 9464 + number));
+        let pins = if number == 0 { "plimsoll".to_owned() } else { format!("plimsoll-{number}") };
+        let pins = Path::new("/sys/fs/bpf").join(pins);
         let path = directory.display();
         let config = format!(
             "node: guest\npolicies: {path}/policies\nsboms: {path}/sboms\nstate: {path}/state\nsocket: {path}/agent.sock\n\
-             reportExecutions: {report_executions}\n\
-             collector:\n  endpoint: http://127.0.0.1:7443\n"
+             pins: {}\nadmin: {admin}\n{settings}\n\
+             collector:\n  endpoint: http://127.0.0.1:7443\n",
+            pins.display()
         );
         fs::write(directory.join("agent.yaml"), config)?;
-        Ok(Self { directory: directory.to_owned() })
+        Ok(Self { directory: directory.to_owned(), admin, pins })
     }
 
     /// The agent's socket.
@@ -187,18 +211,45 @@ impl Node {
     /// Starts the agent and waits until it is ready.
     pub(crate) fn start_agent(&self) -> anyhow::Result<Agent> {
         let mut agent = self.launch_agent()?;
-        wait_for("the agent to be ready", || {
-            agent.daemon.ensure_alive()?;
-            get(Agent::ADMIN.into(), "/readyz")
-        })?;
+        agent.wait_until_ready()?;
         Ok(agent)
+    }
+
+    /// Lets go of everything that agents pinned: the kernel is as it was before the first one.
+    pub(crate) fn detach(&self) -> anyhow::Result<()> {
+        fs::remove_dir_all(&self.pins).with_context(|| format!("cannot remove {}", self.pins.display()))?;
+        let state = self.directory.join("state");
+        fs::remove_dir_all(&state).with_context(|| format!("cannot remove {}", state.display()))?;
+        Ok(fs::create_dir(&state)?)
     }
 
     /// Starts the agent and does not wait.
     pub(crate) fn launch_agent(&self) -> anyhow::Result<Agent> {
+        self.launch_agent_from(Path::new("/payload/bin/plimsoll-agent"))
+    }
+
+    /// Starts another file as the agent, as an upgrade does, and does not wait.
+    pub(crate) fn launch_agent_from(&self, program: &Path) -> anyhow::Result<Agent> {
         let config = self.directory.join("agent.yaml");
         let config = config.to_str().context("the path is text")?;
-        Ok(Agent { daemon: Daemon::start("plimsoll-agent", &["run", "--config", config], &self.directory)? })
+        let daemon = Daemon::start("plimsoll-agent", program, &["run", "--config", config], &self.directory)?;
+        Ok(Agent { daemon, admin: self.admin })
+    }
+
+    /// Starts the agent as a member of a cgroup, and does not wait.
+    pub(crate) fn launch_agent_in(&self, cgroup: &Path) -> anyhow::Result<Agent> {
+        let script = format!(
+            "echo $$ > {}/cgroup.procs && exec /payload/bin/plimsoll-agent run --config {}/agent.yaml",
+            cgroup.display(),
+            self.directory.display()
+        );
+        let daemon = Daemon::start("plimsoll-agent", Path::new("/bin/sh"), &["-c", &script], &self.directory)?;
+        Ok(Agent { daemon, admin: self.admin })
+    }
+
+    /// Whether an agent says that it is ready.
+    pub(crate) fn is_ready(&self) -> bool {
+        get(self.admin, "/readyz").is_ok()
     }
 }
 
@@ -206,15 +257,18 @@ impl Node {
 pub(crate) struct Agent {
     /// The process.
     pub(crate) daemon: Daemon,
+    admin: SocketAddr,
 }
 
 impl Agent {
-    const ADMIN: ([u8; 4], u16) = ([127, 0, 0, 1], 9464);
+    /// Waits until it says that it is ready.
+    pub(crate) fn wait_until_ready(&mut self) -> anyhow::Result<()> {
+        self.daemon.wait_until_ready("the agent to be ready", self.admin)
+    }
 
     /// One metric's value; `series` is the whole left side of its line.
-    #[expect(clippy::unused_self, reason = "only a running agent has metrics")]
     pub(crate) fn metric(&self, series: &str) -> anyhow::Result<u64> {
-        let text = get(Self::ADMIN.into(), "/metrics")?;
+        let text = self.metrics()?;
         let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         Ok(line.with_context(|| format!("no series `{series}`"))?.trim().parse()?)
     }
@@ -225,15 +279,9 @@ impl Agent {
     }
 
     /// All metrics as scraped.
-    #[expect(clippy::unused_self, reason = "only a running agent has metrics")]
     pub(crate) fn metrics(&self) -> anyhow::Result<String> {
-        get(Self::ADMIN.into(), "/metrics")
+        get(self.admin, "/metrics")
     }
-}
-
-/// Whether an agent says that it is ready.
-pub(crate) fn is_ready() -> bool {
-    get(Agent::ADMIN.into(), "/readyz").is_ok()
 }
 
 /// A GET that must be answered with 200.

@@ -13,6 +13,7 @@ use libtest_mimic::{Arguments, Trial};
 mod baseline;
 mod bench;
 mod bypass;
+mod capacity;
 mod container;
 mod daemon;
 mod demo;
@@ -24,6 +25,7 @@ mod selftests;
 mod stage;
 mod stress;
 mod technique;
+mod upheaval;
 
 /// Runs the tests for a kernel without BPF LSM instead.
 const NO_BPF: &str = "--no-bpf";
@@ -69,16 +71,9 @@ fn test() -> ExitCode {
 
 /// First what works without a policy, then what does not with one.
 fn all() -> Vec<Trial> {
-    let tests = [
-        baseline::tests(),
-        bypass::baselines(),
-        enforcement::tests(),
-        bypass::denials(),
-        faults::tests(),
-        stress::tests(),
-        selftests::tests(),
-    ];
-    tests.into_iter().flatten().collect()
+    let calm = [baseline::tests(), bypass::baselines(), enforcement::tests(), bypass::denials()];
+    let trouble = [faults::tests(), capacity::tests(), upheaval::tests(), stress::tests(), selftests::tests()];
+    calm.into_iter().chain(trouble).flatten().collect()
 }
 
 /// A test that fails with everything an error has to say.

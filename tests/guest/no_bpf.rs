@@ -5,10 +5,7 @@ use std::{path::Path, process::Command};
 use anyhow::{Context as _, ensure};
 use libtest_mimic::Trial;
 
-use crate::{
-    daemon::{Node, is_ready},
-    trial,
-};
+use crate::{daemon::Node, stage::SBOM, trial};
 
 const AGENT: &str = "/payload/bin/plimsoll-agent";
 
@@ -30,8 +27,7 @@ fn preflight_refuses_and_names_the_reason() -> anyhow::Result<()> {
 
 fn the_agent_refuses_in_one_line_and_stays_red() -> anyhow::Result<()> {
     let digest = format!("sha256:{}", "0".repeat(64));
-    let node =
-        Node::new(Path::new("/run/plimsoll-no-bpf"), &digest, Path::new("/payload/image/sbom.syft.json"), false)?;
+    let node = Node::new(Path::new("/run/plimsoll-no-bpf"), 0, &digest, Path::new(SBOM), "")?;
     let mut agent = node.launch_agent()?;
     let code = agent.daemon.wait()?;
     let log = agent.daemon.log();
@@ -39,6 +35,6 @@ fn the_agent_refuses_in_one_line_and_stays_red() -> anyhow::Result<()> {
     let lines: Vec<&str> = log.lines().collect();
     ensure!(lines.len() == 1, "it should be one line: {log}");
     ensure!(log.contains("`bpf` is not in the kernel's LSM list") && log.contains("boot with `lsm="), "{log}");
-    ensure!(!is_ready(), "readiness is green");
+    ensure!(!node.is_ready(), "readiness is green");
     Ok(())
 }

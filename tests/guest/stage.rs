@@ -17,6 +17,8 @@ use crate::{
 
 /// Where the tests keep agent and collector.
 const DIRECTORY: &str = "/run/plimsoll-stage";
+/// What Syft says of the test image.
+pub(crate) const SBOM: &str = "/payload/image/sbom.syft.json";
 /// The label by which the tests' policies select.
 const LABEL: &str = "dev.plimsoll.label/suite";
 
@@ -26,7 +28,7 @@ pub(crate) fn policy(suite: &str, mode: &str) -> String {
 }
 
 /// The same with more lines in its `spec`.
-fn policy_with(suite: &str, mode: &str, spec: &str) -> String {
+pub(crate) fn policy_with(suite: &str, mode: &str, spec: &str) -> String {
     format!(
         "apiVersion: plimsoll.dev/v1alpha1\nkind: EnforcementPolicy\nmetadata:\n  name: {suite}\nspec:\n  selector:\n    \
          labels:\n      suite: {suite}\n  mode: {mode}\n  evidence: package-digest\n{spec}"
@@ -53,7 +55,8 @@ pub(crate) fn stage() -> Result<MutexGuard<'static, Stage>> {
 /// A stage of its own, for whoever wants no reports of what is allowed.
 pub(crate) fn set_up(report_executions: bool) -> Result<Stage> {
     let directory = Path::new(DIRECTORY);
-    let node = Node::new(directory, &image_digest()?, Path::new("/payload/image/sbom.syft.json"), report_executions)?;
+    let settings = format!("reportExecutions: {report_executions}");
+    let node = Node::new(directory, 0, &image_digest()?, Path::new(SBOM), &settings)?;
     for suite in suites() {
         node.write_policy(&format!("{}.yaml", suite.name), &policy_with(suite.name, "Enforce", suite.spec))?;
     }
@@ -64,14 +67,19 @@ pub(crate) fn set_up(report_executions: bool) -> Result<Stage> {
     Ok(Stage { collector, node, agent })
 }
 
+/// A container of the test image that an agent is told of, selected by its policy for `suite`.
+pub(crate) fn spec_for(node: &Node, id: &str, suite: &str) -> Result<ContainerSpec> {
+    let mut spec = ContainerSpec::of_test_image(id)?;
+    spec.annotations.append(&mut BTreeMap::from([(LABEL.to_owned(), suite.to_owned())]));
+    spec.hooks = true;
+    spec.agent_socket = node.socket();
+    Ok(spec)
+}
+
 impl Stage {
     /// A container of the test image that the agent is told of, selected by the policy for `suite`.
     pub(crate) fn spec(&self, id: &str, suite: &str) -> Result<ContainerSpec> {
-        let mut spec = ContainerSpec::of_test_image(id)?;
-        spec.annotations.append(&mut BTreeMap::from([(LABEL.to_owned(), suite.to_owned())]));
-        spec.hooks = true;
-        spec.agent_socket = self.node.socket();
-        Ok(spec)
+        spec_for(&self.node, id, suite)
     }
 
     /// How many denials and reports of them the kernel has counted: the sequence number of the last one.

@@ -30,6 +30,7 @@ mod layers;
 const PACKAGES: &[&str] = &[
     "base-files",
     "base-passwd",
+    "busybox-static",
     "coreutils",
     "dash",
     "debianutils",

@@ -50,7 +50,7 @@ pub(crate) const HOST_PACKAGES: &[&str] = &[
 ];
 
 /// Packages of the guest's root file system, beside Debian's essential ones.
-pub(crate) const GUEST_PACKAGES: &[&str] = &["busybox", "iproute2", "libgcc-s1", "mount", "procps", "runc"];
+pub(crate) const GUEST_PACKAGES: &[&str] = &["bpftool", "busybox", "iproute2", "libgcc-s1", "mount", "procps", "runc"];
 
 /// The package of the kernel's source whose tests guests run.
 pub(crate) const SELFTESTS: &str = "linux-source-6.1";

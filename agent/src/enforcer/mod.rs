@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use plimsoll_abi::{Label, MAX_WORKLOADS, WorkloadRecord, state};
+use plimsoll_abi::{Label, MAX_INCARNATION, MAX_WORKLOADS, WorkloadRecord, state};
 use plimsoll_policy::CompiledPolicy;
 
 use self::entries::Entries;
@@ -264,10 +264,11 @@ impl Enforcer {
     fn occupy(&mut self, admission: Admission, state: u64) -> Result<Label, EnforceError> {
         for slot in 0..MAX_WORKLOADS {
             let record = self.maps.slots.get(slot)?;
-            if record.state & state::ACTIVE != 0 {
+            // A slot that has had all its tenants rests until the node restarts.
+            if record.state & state::ACTIVE != 0 || record.incarnation >= MAX_INCARNATION {
                 continue;
             }
-            let label = Label { slot, incarnation: record.incarnation.wrapping_add(1) };
+            let label = Label { slot, incarnation: record.incarnation + 1 };
             self.maps.slots.prepare(
                 slot,
                 WorkloadRecord {

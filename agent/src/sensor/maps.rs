@@ -5,14 +5,14 @@ use std::{
     io,
     os::fd::{AsFd as _, AsRawFd as _},
     ptr::NonNull,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicU8, AtomicU64, Ordering},
 };
 
 use aya::{
     Ebpf, Pod,
     maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf},
 };
-use plimsoll_abi::{AllowKey, AllowValue, Label, MAX_WORKLOADS, Stat, WorkloadRecord, map_names};
+use plimsoll_abi::{AllowKey, AllowValue, CGROUP_MARKS, Label, MAX_WORKLOADS, Stat, WorkloadRecord, map_names};
 
 /// A map operation that failed.
 #[derive(Debug, thiserror::Error)]
@@ -85,7 +85,10 @@ impl Maps {
         Ok(Self {
             policy: PolicyMaps {
                 allow: AllowMap(typed(take(map_names::ALLOW)?, map_names::ALLOW)?),
-                cgroups: CgroupMap(typed(take(map_names::CGROUPS)?, map_names::CGROUPS)?),
+                cgroups: CgroupMap {
+                    marks: Shared::map(&take(map_names::CGROUP_MARKS)?, map_names::CGROUP_MARKS, CGROUP_MARKS)?,
+                    map: typed(take(map_names::CGROUPS)?, map_names::CGROUPS)?,
+                },
                 slots: WorkloadSlots::share(take(map_names::WORKLOADS)?)?,
             },
             stats: Stats { counters: typed(take(map_names::STATS)?, map_names::STATS)?, since_unix_ns },
@@ -128,22 +131,32 @@ impl AllowMap {
 }
 
 /// Cgroup ids of containers and their children.
-pub struct CgroupMap(HashMap<MapData, u64, PodLabel>);
+pub struct CgroupMap {
+    map: HashMap<MapData, u64, PodLabel>,
+    marks: Shared<u8>,
+}
 
 impl CgroupMap {
     /// Ties a cgroup to a workload.
     pub fn insert(&mut self, cgroup: u64, label: Label) -> Result<(), MapError> {
-        self.0.insert(cgroup, PodLabel(label), 0).map_err(|source| refused(map_names::CGROUPS, "an insertion", source))
+        // Marked first: an entry without its mark would not be found.
+        let place = usize::try_from(cgroup % CGROUP_MARKS as u64).ok().and_then(|place| self.marks.element(place));
+        let mark = place.ok_or(MapError::Missing(map_names::CGROUP_MARKS))?;
+        // SAFETY: a byte of the mapping, which is written by single stores only, here and in the kernel.
+        unsafe { AtomicU8::from_ptr(mark) }.store(1, Ordering::SeqCst);
+        self.map
+            .insert(cgroup, PodLabel(label), 0)
+            .map_err(|source| refused(map_names::CGROUPS, "an insertion", source))
     }
 
     /// Drops a cgroup; that it is not there is no error.
     pub fn remove(&mut self, cgroup: u64) -> Result<(), MapError> {
-        absent_is_fine(self.0.remove(&cgroup), map_names::CGROUPS)
+        absent_is_fine(self.map.remove(&cgroup), map_names::CGROUPS)
     }
 
     /// All cgroups with their labels.
     pub fn entries(&self) -> Result<Vec<(u64, Label)>, MapError> {
-        self.0
+        self.map
             .iter()
             .map(|entry| {
                 entry
@@ -166,29 +179,55 @@ fn refused(map: &'static str, operation: &'static str, source: aya::maps::MapErr
     MapError::Refused { map, operation, source }
 }
 
-/// The workload array, mapped into this process so that a policy takes effect by one store.
-pub struct WorkloadSlots {
-    array: Array<MapData, PodRecord>,
-    memory: NonNull<WorkloadRecord>,
+/// An array that is mapped into this process, so that a change is one store.
+struct Shared<T> {
+    memory: NonNull<T>,
+    elements: usize,
 }
 
-// SAFETY: the mapping is shared memory; this type is its only writer and is used through `&mut` for writes.
-unsafe impl Send for WorkloadSlots {}
+// SAFETY: the mapping is shared memory; its owner is the only writer in this process, and writes through `&mut`.
+unsafe impl<T> Send for Shared<T> {}
 
-impl WorkloadSlots {
-    const BYTES: usize = MAX_WORKLOADS as usize * size_of::<WorkloadRecord>();
-
-    fn share(map: Map) -> Result<Self, MapError> {
-        let Map::Array(data) = &map else { return Err(MapError::Missing(map_names::WORKLOADS)) };
+impl<T> Shared<T> {
+    /// `T` must have the layout of the map's elements, of which there are at least as many.
+    fn map(map: &Map, name: &'static str, elements: usize) -> Result<Self, MapError> {
+        let Map::Array(data) = map else { return Err(MapError::Missing(name)) };
         let fd = data.fd().as_fd().as_raw_fd();
         let access = libc::PROT_READ | libc::PROT_WRITE;
+        let bytes = elements * size_of::<T>();
         // SAFETY: a new mapping of the kernel's choosing; length and protection fit the map, which is mmapable.
-        let address = unsafe { libc::mmap(std::ptr::null_mut(), Self::BYTES, access, libc::MAP_SHARED, fd, 0) };
-        let failed = || MapError::Share { map: map_names::WORKLOADS, source: io::Error::last_os_error() };
+        let address = unsafe { libc::mmap(std::ptr::null_mut(), bytes, access, libc::MAP_SHARED, fd, 0) };
+        let failed = || MapError::Share { map: name, source: io::Error::last_os_error() };
         if address == libc::MAP_FAILED {
             return Err(failed());
         }
-        let memory = NonNull::new(address.cast()).ok_or_else(failed)?;
+        Ok(Self { memory: NonNull::new(address.cast()).ok_or_else(failed)?, elements })
+    }
+
+    /// The address of an element.
+    fn element(&self, index: usize) -> Option<*mut T> {
+        // SAFETY: within the mapping, which has this many elements.
+        (index < self.elements).then(|| unsafe { self.memory.as_ptr().add(index) })
+    }
+}
+
+impl<T> Drop for Shared<T> {
+    fn drop(&mut self) {
+        // SAFETY: the mapping made in `map`, unmapped once.
+        let outcome = unsafe { libc::munmap(self.memory.as_ptr().cast(), self.elements * size_of::<T>()) };
+        debug_assert_eq!(outcome, 0, "munmap of a mapping made here");
+    }
+}
+
+/// The workload array.
+pub struct WorkloadSlots {
+    array: Array<MapData, PodRecord>,
+    memory: Shared<WorkloadRecord>,
+}
+
+impl WorkloadSlots {
+    fn share(map: Map) -> Result<Self, MapError> {
+        let memory = Shared::map(&map, map_names::WORKLOADS, MAX_WORKLOADS as usize)?;
         Ok(Self { array: typed(map, map_names::WORKLOADS)?, memory })
     }
 
@@ -207,24 +246,12 @@ impl WorkloadSlots {
 
     /// Switches a slot to another state: one store, seen whole or not at all.
     pub fn switch(&mut self, slot: u32, state: u64) -> Result<(), MapError> {
-        if slot >= MAX_WORKLOADS {
-            return Err(MapError::Slot(slot));
-        }
-        // SAFETY: within the mapping, checked above.
-        let record = unsafe { self.memory.as_ptr().add(slot as usize) };
+        let record = self.memory.element(slot as usize).ok_or(MapError::Slot(slot))?;
         // SAFETY: `record` is valid as long as `self`; only the address of the field is formed.
         let word = unsafe { &raw mut (*record).state };
         // SAFETY: aligned, alive, and written by atomics only while the slot is in use.
         unsafe { AtomicU64::from_ptr(word) }.store(state, Ordering::SeqCst);
         Ok(())
-    }
-}
-
-impl Drop for WorkloadSlots {
-    fn drop(&mut self) {
-        // SAFETY: the mapping made in `share`, unmapped once.
-        let outcome = unsafe { libc::munmap(self.memory.as_ptr().cast(), Self::BYTES) };
-        debug_assert_eq!(outcome, 0, "munmap of a mapping made here");
     }
 }
 

@@ -18,6 +18,7 @@ use aya::{EbpfError, EbpfLoader, Pod, VerifierLogLevel, include_bytes_aligned, p
 use plimsoll_abi::{ABI_VERSION, Offsets, map_names};
 
 use self::hooks::Hooks;
+use crate::config::Capacity;
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/plimsoll.o"));
 
@@ -26,6 +27,8 @@ const MAPS: &[&str] = &[
     map_names::CGROUPS,
     map_names::WORKLOADS,
     map_names::LABELS,
+    map_names::TASK_MARKS,
+    map_names::CGROUP_MARKS,
     map_names::DENIALS,
     map_names::TELEMETRY,
     map_names::STATS,
@@ -87,7 +90,7 @@ pub struct Sensor {
 impl Sensor {
     /// Loads the programs onto the maps pinned under `root` (made if they are not there), attaches, pins the new
     /// links, and only then lets go of an earlier agent's.
-    pub fn start(root: &Path) -> Result<Self, SensorError> {
+    pub fn start(root: &Path, capacity: &Capacity) -> Result<Self, SensorError> {
         if OBJECT.is_empty() {
             return Err(SensorError::NoObject);
         }
@@ -100,6 +103,13 @@ impl Sensor {
         let earlier = hooks::earlier(&links)?;
         let mut loader = EbpfLoader::new();
         loader.override_global("OFFSETS", &offsets, true).verifier_log_level(VerifierLogLevel::STATS);
+        for (name, entries) in [
+            (map_names::ALLOW, capacity.allowed_files),
+            (map_names::LABELS, capacity.tasks),
+            (map_names::CGROUPS, capacity.cgroups),
+        ] {
+            loader.map_max_entries(name, entries);
+        }
         for name in MAPS {
             loader.map_pin_path(name, maps.join(name));
         }

@@ -28,6 +28,8 @@ pub enum OffsetsError {
     Layout(#[from] BtfError),
     #[error("overlayfs is not loaded, so its layout is unknown; load it with `modprobe overlay`")]
     NoOverlay,
+    #[error("field `{1}` of `struct {0}` is not where Plimsoll expects it on this kernel")]
+    Elsewhere(&'static str, &'static str),
     #[error("`struct {0}` does not begin with `{1}` on this kernel")]
     NotFirst(&'static str, &'static str),
 }
@@ -83,20 +85,24 @@ fn resolve(btf: &Btf) -> Result<Offsets, OffsetsError> {
     })
 }
 
-/// Kernels before 6.5 keep the lower path inside the overlay inode, later ones behind a pointer.
+/// Kernels before 6.5 keep the lower path inside the overlay inode, later ones behind a pointer. Either follows the upper
+/// dentry at once, which the programs rely on to read both together.
 fn overlay(btf: &Btf) -> Result<Offsets, OffsetsError> {
+    const WORD: u64 = 8;
+    let in_place = |structure, field, expected| match btf.offset(structure, field)? {
+        found if found == expected => Ok(()),
+        _ => Err(OffsetsError::Elsewhere(structure, field)),
+    };
     let inode = btf.offset("ovl_inode", "vfs_inode")?;
-    let from_inode = |field| Ok::<u64, OffsetsError>(btf.offset("ovl_inode", field)?.wrapping_sub(inode));
-    let path_dentry = btf.offset("ovl_path", "dentry")?;
-    let upper = Offsets { ovl_upper: from_inode("__upperdentry")?, ..Offsets::ZERO };
-    if btf.has("ovl_inode", "oe") {
-        return Ok(Offsets {
-            ovl_lower: from_inode("oe")?,
-            ovl_lower_is_pointer: 1,
-            ovl_lower_dentry: btf.offset("ovl_entry", "__lowerstack")? + path_dentry,
-            ovl_numlower: btf.offset("ovl_entry", "__numlower")?,
-            ..upper
-        });
+    let upper = btf.offset("ovl_inode", "__upperdentry")?;
+    in_place("ovl_path", "dentry", WORD)?;
+    let is_pointer = btf.has("ovl_inode", "oe");
+    if is_pointer {
+        in_place("ovl_inode", "oe", upper + WORD)?;
+        in_place("ovl_entry", "__numlower", 0)?;
+        in_place("ovl_entry", "__lowerstack", WORD)?;
+    } else {
+        in_place("ovl_inode", "lowerpath", upper + WORD)?;
     }
-    Ok(Offsets { ovl_lower: from_inode("lowerpath")?, ovl_lower_dentry: path_dentry, ..upper })
+    Ok(Offsets { ovl_upper: upper.wrapping_sub(inode), ovl_lower_is_pointer: is_pointer.into(), ..Offsets::ZERO })
 }

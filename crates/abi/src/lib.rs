@@ -12,7 +12,10 @@ pub use event::{
     ADDRESS_LEN, ANCESTORS, Ancestor, COMM_LEN, Event, Hook, Operation, PATH_LEN, Reason, UnknownCode, Verdict,
     event_flags,
 };
-pub use policy::{AllowKey, AllowValue, Label, MAX_TASKS, MAX_WORKLOADS, Offsets, WorkloadRecord, access, state};
+pub use policy::{
+    AllowKey, AllowValue, CGROUP_MARKS, Label, MAX_INCARNATION, MAX_TASKS, MAX_WORKLOADS, Offsets, TASK_MARKS,
+    TaskMark, WorkloadRecord, access, state,
+};
 pub use stat::{STAT_COUNT, Stat};
 
 /// Version of every layout in this crate; part of the pin directory's name, so that two versions never share a map.
@@ -28,6 +31,11 @@ pub mod map_names {
     pub const WORKLOADS: &str = "WORKLOADS";
     /// Hash: `task_struct` address -> [`super::Label`]. Written in the kernel alone.
     pub const LABELS: &str = "LABELS";
+    /// Array: place of a task's address -> [`super::TaskMark`]. Written in the kernel alone.
+    pub const TASK_MARKS: &str = "TASK_MARKS";
+    /// Array of one element of [`super::CGROUP_MARKS`] bytes, mmapable: not 0 if a cgroup of that place may be in `CGROUPS`.
+    /// Written by the enforcer, and by the kernel when a child cgroup is made; never cleared.
+    pub const CGROUP_MARKS: &str = "CGROUP_MARKS";
     /// Ring buffer of denials and audits.
     pub const DENIALS: &str = "DENIALS";
     /// Ring buffer of allowed executions.

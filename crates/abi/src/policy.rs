@@ -4,6 +4,12 @@
 pub const MAX_WORKLOADS: u32 = 4096;
 /// Labelled tasks a node can hold at once. A fork beyond it is refused, never unlabelled.
 pub const MAX_TASKS: u32 = 262_144;
+/// Tenants one slot can have before the node restarts: labels are packed into 32 bits, and one must never speak for a later tenant.
+pub const MAX_INCARNATION: u32 = (1 << 20) - 1;
+/// Size of the table that says which cgroups may be in a workload; a cgroup's place is its id modulo this.
+pub const CGROUP_MARKS: usize = 1 << 19;
+/// Size of the table in front of the tasks' labels.
+pub const TASK_MARKS: u32 = 1 << 16;
 
 /// What an allowlist entry permits.
 pub mod access {
@@ -78,6 +84,16 @@ pub struct Label {
     pub incarnation: u32,
 }
 
+/// In front of the labels of tasks: one place for all tasks whose addresses share it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TaskMark {
+    /// The label of one of these tasks, with the rest of its address: a cache. 0 is none.
+    pub cached: u64,
+    /// How many of these tasks are labelled. 0 proves that none is.
+    pub labelled: u64,
+}
+
 /// One workload. Only `state` changes while the slot is active, by one aligned 64-bit store.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,14 +129,8 @@ pub struct Offsets {
     pub dentry_name: u64,
     /// From the overlay's `vfs_inode` to `__upperdentry`.
     pub ovl_upper: u64,
-    /// From the overlay's `vfs_inode` to `oe` (a pointer) or to `lowerpath` (inline).
-    pub ovl_lower: u64,
-    /// 1 if `ovl_lower` names a pointer to `struct ovl_entry`, 0 if an inline `struct ovl_path`.
+    /// 1 if what follows `__upperdentry` is a pointer to `struct ovl_entry`, 0 if it is a `struct ovl_path`.
     pub ovl_lower_is_pointer: u64,
-    /// From `struct ovl_entry` to the dentry of its first lower path, or from `lowerpath` to its dentry.
-    pub ovl_lower_dentry: u64,
-    /// From `struct ovl_entry` to `__numlower`; unused where the lower path is inline.
-    pub ovl_numlower: u64,
     pub vma_file: u64,
     pub vma_flags: u64,
     pub vma_anon: u64,
@@ -151,10 +161,7 @@ impl Offsets {
         dentry_inode: 0,
         dentry_name: 0,
         ovl_upper: 0,
-        ovl_lower: 0,
         ovl_lower_is_pointer: 0,
-        ovl_lower_dentry: 0,
-        ovl_numlower: 0,
         vma_file: 0,
         vma_flags: 0,
         vma_anon: 0,
@@ -174,6 +181,8 @@ const _: () = {
     assert!(size_of::<AllowKey>() == 16);
     assert!(size_of::<AllowValue>() == 8);
     assert!(size_of::<Label>() == 8);
+    assert!(size_of::<TaskMark>() == 16);
+    assert!(MAX_WORKLOADS <= 1 << 12 && MAX_INCARNATION < 1 << 20);
     assert!(size_of::<WorkloadRecord>() == 24);
-    assert!(size_of::<Offsets>() == 28 * 8);
+    assert!(size_of::<Offsets>() == 25 * 8);
 };
