@@ -14,6 +14,8 @@ mod other_filesystems;
 mod partial;
 mod written_files;
 
+pub(crate) use self::network::NETWORK;
+
 /// All techniques, by the heading they have in docs/bypasses.md.
 const AREAS: &[(&str, &[Technique])] = &[
     ("Files that were written", written_files::ROWS),

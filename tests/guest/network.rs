@@ -1,0 +1,163 @@
+//! Under network rules, what they allow works, and what they deny explains itself.
+
+use std::fs;
+
+use anyhow::{Context as _, Result, ensure};
+use libtest_mimic::Trial;
+
+use crate::{
+    bypass::enforced,
+    container::{ACTOR, Container},
+    stage::stage,
+    technique::NETWORK,
+    trial,
+};
+
+pub(crate) fn tests() -> Vec<Trial> {
+    vec![
+        trial("network::allowed_traffic_passes", allowed_traffic_passes),
+        trial("network::a_denial_names_address_and_rule", a_denial_names_address_and_rule),
+        trial("network::a_flood_of_peers_is_counted", a_flood_of_peers_is_counted),
+        trial("network::hooks_are_attached_while_needed", hooks_are_attached_while_needed),
+    ]
+}
+
+/// What `NETWORK` allows, by rules and without.
+const ALLOWED: &[&[&str]] = &[
+    &["tcp", "10.1.0.1:7000"],
+    &["tcp", "[fd00:1::1]:7000"],
+    &["tcp-mapped", "10.1.0.1:7009"],
+    &["tcp-short", "[fd00:1::1]:7000"],
+    &["fast-open", "10.1.0.1:7001"],
+    &["fast-open-connect", "10.1.0.1:7001"],
+    &["ring-connect", "10.1.0.1:7002"],
+    &["inherited", "10.1.0.1:7002"],
+    &["passed", "10.1.0.1:7002"],
+    &["udp-connect", "10.1.255.255:7005"],
+    &["udp-reconnect", "10.1.0.2:7000"],
+    &["udp-mixed", "10.1.0.1:7000"],
+    &["sendto", "10.1.0.1:7003"],
+    &["sendto", "[fd00:1::1]:7003"],
+    &["sendto-mapped", "10.1.0.1:7003"],
+    &["sendto-connected", "10.1.0.9:7003"],
+    &["sendto-unspecified", "10.1.0.1:7003"],
+    &["sendmmsg", "10.1.0.1:7003"],
+    &["bind-tcp", "0.0.0.0:7000"],
+    &["bind-tcp", "[::]:7000"],
+    &["bind-udp", "0.0.0.0:0"],
+    &["accept", "10.1.0.5:0", "10.1.0.1:7004"],
+    // Loopback, by each of its names.
+    &["tcp", "127.0.0.1:7000"],
+    &["tcp", "[::1]:7000"],
+    &["tcp", "0.0.0.0:7000"],
+    &["udp-connect", "127.0.0.1:9999"],
+    &["sendto", "0.0.0.0:9999"],
+    &["sendto", "[::]:9999"],
+    &["bind-tcp", "127.0.0.1:8080"],
+    &["bind-udp", "[::1]:8080"],
+    &["listen-anywhere", "127.0.0.1:0"],
+    &["accept", "127.0.0.1:0", "127.0.0.1:7004"],
+    &["socket", "1", "1", "0"],
+    &["netlink-addresses"],
+];
+
+fn allowed_traffic_passes() -> Result<()> {
+    let stage = stage()?;
+    let container = enforced(&stage, &NETWORK)?;
+    bring_up(&container)?;
+    let before = stage.agent.kernel(DENIED)?;
+    for technique in ALLOWED {
+        let command: Vec<&str> = [ACTOR, "network"].iter().chain(*technique).copied().collect();
+        let output = container.exec(&command)?;
+        ensure!(output.status == 0, "{technique:?} was not let through: {output:?}");
+    }
+    let python = "import socket; socket.getaddrinfo('localhost', 80); s = socket.create_server(('127.0.0.1', 0)); \
+                  socket.create_connection(s.getsockname()); s.accept()";
+    let output = container.exec(&["/usr/bin/python3", "-c", python])?;
+    ensure!(output.status == 0, "{output:?}");
+    ensure!(stage.agent.kernel(DENIED)? == before, "something was denied on the way");
+    Ok(())
+}
+
+const CHECKED: &str = "network_checked";
+const DENIED: &str = "network_denied";
+const UNREPORTED: &str = "peers_unreported";
+
+fn a_denial_names_address_and_rule() -> Result<()> {
+    let stage = stage()?;
+    let container = enforced(&stage, &NETWORK)?;
+    bring_up(&container)?;
+    for (address, port, rule) in [
+        ("10.2.0.1", 443, "no `network.egress` rule covers the address"),
+        ("10.1.0.1", 22, "network egress 10.1.0.0/16 ports 7000-7009: covers the address, but not the port"),
+    ] {
+        let before = stage.denials()?;
+        let output = container.exec(&[ACTOR, "network", "udp-connect", &format!("{address}:{port}")])?;
+        ensure!(output.status == crate::technique::DENIED, "{output:?}");
+        let query = "verdict=deny&hook=connect";
+        let event = stage.event_after(before, NETWORK.name, query, |event| event["network"]["address"] == address)?;
+        for (found, expected) in [
+            (&event["network"]["protocol"], "udp"),
+            (&event["policy"]["rule"], rule),
+            (&event["process"]["comm"], "plimsoll-actor"),
+            (&event["reason"], "network-rule"),
+        ] {
+            ensure!(found == expected, "{found} should be {expected}: {event}");
+        }
+        ensure!(event["network"]["port"] == port, "{event}");
+    }
+    Ok(())
+}
+
+/// More peers than may leave events: every one is refused and counted.
+fn a_flood_of_peers_is_counted() -> Result<()> {
+    const PEERS: u64 = 400;
+    let stage = stage()?;
+    let container = enforced(&stage, &NETWORK)?;
+    bring_up(&container)?;
+    let (denied, unreported) = (stage.agent.kernel(DENIED)?, stage.agent.kernel(UNREPORTED)?);
+    let flood = format!(
+        "import socket, select\nserver = socket.create_server((\"0.0.0.0\", 7006))\nclients = []\n\
+         for n in range({PEERS}):\n c = socket.socket(); c.setblocking(False); c.bind((\"10.2.0.1\", 0)); clients.append(c)\n \
+         try: c.connect((\"10.1.0.1\", 7006))\n except BlockingIOError: pass\n\
+         assert not select.select([server], [], [], 0)[0]"
+    );
+    let output = container.exec(&["/usr/bin/python3", "-c", &flood])?;
+    ensure!(output.status == 0, "{output:?}");
+    // A peer asks again when it gets no answer, so there may be more.
+    let counted = stage.agent.kernel(DENIED)? - denied;
+    ensure!(counted >= PEERS, "{counted} of {PEERS} were counted");
+    ensure!(stage.agent.kernel(UNREPORTED)? > unreported, "every one of {counted} left an event");
+    Ok(())
+}
+
+fn hooks_are_attached_while_needed() -> Result<()> {
+    let stage = stage()?;
+    let container = enforced(&stage, &NETWORK)?;
+    bring_up(&container)?;
+    let pinned = find_link("connect4").context("no link of a network hook is pinned")?;
+    ensure!(pinned >= 1);
+    let before = stage.agent.kernel(CHECKED)?;
+    let output = container.exec(&[ACTOR, "network", "udp-connect", "127.0.0.1:1"])?;
+    ensure!(output.status == 0, "{output:?}");
+    ensure!(stage.agent.kernel(CHECKED)? > before, "nothing was checked");
+    Ok(())
+}
+
+/// How many links of a hook are pinned.
+fn find_link(hook: &str) -> Result<usize> {
+    let mut found = 0;
+    let versions = fs::read_dir("/sys/fs/bpf/plimsoll")?;
+    for version in versions {
+        for directory in fs::read_dir(version?.path().join("links"))? {
+            found += usize::from(directory?.path().join(hook).exists());
+        }
+    }
+    Ok(found)
+}
+
+fn bring_up(container: &Container) -> Result<()> {
+    let output = container.exec(&[ACTOR, "network", "up"])?;
+    ensure!(output.status == 0, "{output:?}");
+    Ok(())
+}
