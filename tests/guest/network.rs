@@ -1,15 +1,16 @@
 //! Under network rules, what they allow works, and what they deny explains itself.
 
-use std::fs;
+use std::{fs, path::Path};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 
 use crate::{
     bypass::enforced,
-    container::{ACTOR, Container},
-    stage::stage,
-    technique::NETWORK,
+    container::{ACTOR, Container, image_digest},
+    daemon::{Node, wait_for},
+    stage::{SBOM, policy_with, spec_for, stage},
+    technique::{DENIED, NETWORK},
     trial,
 };
 
@@ -18,7 +19,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         trial("network::allowed_traffic_passes", allowed_traffic_passes),
         trial("network::a_denial_names_address_and_rule", a_denial_names_address_and_rule),
         trial("network::a_flood_of_peers_is_counted", a_flood_of_peers_is_counted),
-        trial("network::hooks_are_attached_while_needed", hooks_are_attached_while_needed),
+        trial("network::hooks_come_and_go_with_rules", hooks_come_and_go_with_rules),
     ]
 }
 
@@ -65,7 +66,7 @@ fn allowed_traffic_passes() -> Result<()> {
     let stage = stage()?;
     let container = enforced(&stage, &NETWORK)?;
     bring_up(&container)?;
-    let before = stage.agent.kernel(DENIED)?;
+    let before = stage.agent.kernel(COUNTED)?;
     for technique in ALLOWED {
         let command: Vec<&str> = [ACTOR, "network"].iter().chain(*technique).copied().collect();
         let output = container.exec(&command)?;
@@ -75,12 +76,11 @@ fn allowed_traffic_passes() -> Result<()> {
                   socket.create_connection(s.getsockname()); s.accept()";
     let output = container.exec(&["/usr/bin/python3", "-c", python])?;
     ensure!(output.status == 0, "{output:?}");
-    ensure!(stage.agent.kernel(DENIED)? == before, "something was denied on the way");
+    ensure!(stage.agent.kernel(COUNTED)? == before, "something was denied on the way");
     Ok(())
 }
 
-const CHECKED: &str = "network_checked";
-const DENIED: &str = "network_denied";
+const COUNTED: &str = "network_denied";
 const UNREPORTED: &str = "peers_unreported";
 
 fn a_denial_names_address_and_rule() -> Result<()> {
@@ -93,7 +93,7 @@ fn a_denial_names_address_and_rule() -> Result<()> {
     ] {
         let before = stage.denials()?;
         let output = container.exec(&[ACTOR, "network", "udp-connect", &format!("{address}:{port}")])?;
-        ensure!(output.status == crate::technique::DENIED, "{output:?}");
+        ensure!(output.status == DENIED, "{output:?}");
         let query = "verdict=deny&hook=connect";
         let event = stage.event_after(before, NETWORK.name, query, |event| event["network"]["address"] == address)?;
         for (found, expected) in [
@@ -115,7 +115,7 @@ fn a_flood_of_peers_is_counted() -> Result<()> {
     let stage = stage()?;
     let container = enforced(&stage, &NETWORK)?;
     bring_up(&container)?;
-    let (denied, unreported) = (stage.agent.kernel(DENIED)?, stage.agent.kernel(UNREPORTED)?);
+    let (denied, unreported) = (stage.agent.kernel(COUNTED)?, stage.agent.kernel(UNREPORTED)?);
     let flood = format!(
         "import socket, select\nserver = socket.create_server((\"0.0.0.0\", 7006))\nclients = []\n\
          for n in range({PEERS}):\n c = socket.socket(); c.setblocking(False); c.bind((\"10.2.0.1\", 0)); clients.append(c)\n \
@@ -125,30 +125,48 @@ fn a_flood_of_peers_is_counted() -> Result<()> {
     let output = container.exec(&["/usr/bin/python3", "-c", &flood])?;
     ensure!(output.status == 0, "{output:?}");
     // A peer asks again when it gets no answer, so there may be more.
-    let counted = stage.agent.kernel(DENIED)? - denied;
+    let counted = stage.agent.kernel(COUNTED)? - denied;
     ensure!(counted >= PEERS, "{counted} of {PEERS} were counted");
     ensure!(stage.agent.kernel(UNREPORTED)? > unreported, "every one of {counted} left an event");
     Ok(())
 }
 
-fn hooks_are_attached_while_needed() -> Result<()> {
-    let stage = stage()?;
-    let container = enforced(&stage, &NETWORK)?;
+/// An agent of its own, whose one policy changes under a running container.
+fn hooks_come_and_go_with_rules() -> Result<()> {
+    const RELOADS: &str = "plimsoll_policy_reloads_total";
+    const NUMBER: u16 = 5;
+    const LINKS: &str = "/sys/fs/bpf/plimsoll-5";
+    let node = Node::new(Path::new("/run/plimsoll-network"), NUMBER, &image_digest()?, Path::new(SBOM), "")?;
+    node.write_policy("policy.yaml", &policy_with("hooks", "Enforce", ""))?;
+    let mut agent = node.start_agent()?;
+    let container = Container::create(spec_for(&node, "hooks", "hooks")?)?;
     bring_up(&container)?;
-    let pinned = find_link("connect4").context("no link of a network hook is pinned")?;
-    ensure!(pinned >= 1);
-    let before = stage.agent.kernel(CHECKED)?;
-    let output = container.exec(&[ACTOR, "network", "udp-connect", "127.0.0.1:1"])?;
-    ensure!(output.status == 0, "{output:?}");
-    ensure!(stage.agent.kernel(CHECKED)? > before, "nothing was checked");
-    Ok(())
+    let connect = [ACTOR, "network", "udp-connect", "10.2.0.1:443"];
+    let reload = |rules: &str, number: u64| -> Result<()> {
+        node.write_policy("policy.yaml", &policy_with("hooks", "Enforce", rules))?;
+        agent.daemon.signal(libc::SIGHUP)?;
+        wait_for("the reload", || {
+            ensure!(agent.metric(RELOADS)? >= number, "no reload yet: {}", agent.daemon.log());
+            Ok(())
+        })
+    };
+    for round in 0..2 {
+        ensure!(pinned(LINKS, "connect4")? == 0, "attached without need");
+        ensure!(container.exec(&connect)?.status == 0, "denied without rules");
+        reload("  network: {}\n", 2 * round + 1)?;
+        ensure!(pinned(LINKS, "connect4")? == 1 && pinned(LINKS, "socket_create")? == 1, "not attached");
+        ensure!(container.exec(&connect)?.status == DENIED, "not denied by an empty set of rules");
+        reload("", 2 * round + 2)?;
+    }
+    drop(container);
+    agent.daemon.kill()?;
+    node.detach()
 }
 
 /// How many links of a hook are pinned.
-fn find_link(hook: &str) -> Result<usize> {
+fn pinned(pins: &str, hook: &str) -> Result<usize> {
     let mut found = 0;
-    let versions = fs::read_dir("/sys/fs/bpf/plimsoll")?;
-    for version in versions {
+    for version in fs::read_dir(pins)? {
         for directory in fs::read_dir(version?.path().join("links"))? {
             found += usize::from(directory?.path().join(hook).exists());
         }
