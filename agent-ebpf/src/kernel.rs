@@ -74,6 +74,8 @@ macro_rules! kernel_types {
     )*};
 }
 
+pub mod socket;
+
 kernel_types! {
     /// `struct linux_binprm`
     Binprm,

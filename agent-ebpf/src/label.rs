@@ -95,6 +95,17 @@ fn first_check(task: u64, cgroup: u64) -> Option<Subject> {
     Some(member(label, Standing::Member))
 }
 
+/// The workload of a cgroup, for what arrives while no task of it acts.
+#[inline(always)]
+pub fn subject_of(cgroup: u64) -> Option<Subject> {
+    if !cgroup::may_be_in_a_workload(cgroup) {
+        return None;
+    }
+    // SAFETY: the value is copied out at once, and cgroup ids are never reused.
+    let label = unsafe { CGROUPS.get(cgroup) }.copied()?;
+    Some(member(label, Standing::Member))
+}
+
 /// Gives a new task its parent's label. A task that cannot be labelled is not born: it could leave its cgroup.
 #[inline(always)]
 pub fn inherit(child: u64) -> i32 {

@@ -18,4 +18,5 @@ pub mod kernel;
 pub mod label;
 pub mod maps;
 mod mark;
+pub mod network;
 mod stats;

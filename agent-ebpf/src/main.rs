@@ -4,13 +4,18 @@
 #![expect(clippy::needless_pass_by_value, reason = "the macros hand contexts over by value")]
 
 use aya_ebpf::{
-    macros::{lsm, raw_tracepoint},
-    programs::{LsmContext, RawTracePointContext},
+    EbpfContext as _,
+    macros::{cgroup_sock_addr, lsm, raw_tracepoint},
+    programs::{LsmContext, RawTracePointContext, SockAddrContext},
 };
+use plimsoll_abi::Hook;
 use plimsoll_agent_ebpf::{
     cgroup, code,
-    kernel::{Binprm, Cgroup, File, Vma, is_given, number},
-    label,
+    kernel::{
+        Binprm, Cgroup, File, Vma, is_given, number,
+        socket::{Given, Message, Request, Sock, Socket},
+    },
+    label, network,
 };
 
 /// `int task_alloc(struct task_struct *task, unsigned long clone_flags)`: a fork inherits its parent's label.
@@ -57,6 +62,94 @@ fn cgroup_mkdir(ctx: RawTracePointContext) -> i32 {
 fn cgroup_rmdir(ctx: RawTracePointContext) -> i32 {
     cgroup::removed(Cgroup::from_context(ctx.arg(0)));
     0
+}
+
+/// `connect` of IPv4, TCP Fast Open included.
+#[cgroup_sock_addr(connect4)]
+fn connect4(ctx: SockAddrContext) -> i32 {
+    let given = Given::from_context(ctx.as_ptr().cast_const().cast());
+    proceed(network::reach(given.ipv4(), given.port(), given.protocol(), Hook::Connect))
+}
+
+/// `connect` of IPv6, which may be IPv4 inside.
+#[cgroup_sock_addr(connect6)]
+fn connect6(ctx: SockAddrContext) -> i32 {
+    let given = Given::from_context(ctx.as_ptr().cast_const().cast());
+    proceed(network::reach(given.ipv6(), given.port(), given.protocol(), Hook::Connect))
+}
+
+/// A datagram with an address of its own, IPv4.
+#[cgroup_sock_addr(sendmsg4)]
+fn sendmsg4(ctx: SockAddrContext) -> i32 {
+    let given = Given::from_context(ctx.as_ptr().cast_const().cast());
+    proceed(network::reach(given.ipv4(), given.port(), given.protocol(), Hook::Send))
+}
+
+/// A datagram with an address of its own, IPv6.
+#[cgroup_sock_addr(sendmsg6)]
+fn sendmsg6(ctx: SockAddrContext) -> i32 {
+    let given = Given::from_context(ctx.as_ptr().cast_const().cast());
+    proceed(network::reach(given.ipv6(), given.port(), given.protocol(), Hook::Send))
+}
+
+/// `bind` of IPv4.
+#[cgroup_sock_addr(bind4)]
+fn bind4(ctx: SockAddrContext) -> i32 {
+    let given = Given::from_context(ctx.as_ptr().cast_const().cast());
+    proceed(network::bind(given.ipv4(), given.port(), given.protocol()))
+}
+
+/// `bind` of IPv6.
+#[cgroup_sock_addr(bind6)]
+fn bind6(ctx: SockAddrContext) -> i32 {
+    let given = Given::from_context(ctx.as_ptr().cast_const().cast());
+    proceed(network::bind(given.ipv6(), given.port(), given.protocol()))
+}
+
+/// What a cgroup's hook answers: 1 to go ahead, 0 for `EPERM`.
+#[inline]
+fn proceed(verdict: i32) -> i32 {
+    i32::from(verdict == 0)
+}
+
+/// `int socket_create(int family, int type, int protocol, int kern)`: `kern` says that the kernel makes it for itself.
+#[lsm(hook = "socket_create")]
+fn socket_create(ctx: LsmContext) -> i32 {
+    if ctx.arg::<u32>(3) != 0 {
+        return 0;
+    }
+    network::create(ctx.arg(0), ctx.arg(1), ctx.arg(2))
+}
+
+/// `int socket_listen(struct socket *sock, int backlog)`.
+#[lsm(hook = "socket_listen")]
+fn socket_listen(ctx: LsmContext) -> i32 {
+    network::listen(Socket::from_context(ctx.arg(0)))
+}
+
+/// `int socket_accept(struct socket *sock, struct socket *newsock)`: before there is a connection to take.
+#[lsm(hook = "socket_accept")]
+fn socket_accept(ctx: LsmContext) -> i32 {
+    network::accept(Socket::from_context(ctx.arg(0)))
+}
+
+/// `int socket_setsockopt(struct socket *sock, int level, int optname)`.
+#[lsm(hook = "socket_setsockopt")]
+fn socket_setsockopt(ctx: LsmContext) -> i32 {
+    network::set_option(Socket::from_context(ctx.arg(0)), ctx.arg(1), ctx.arg(2))
+}
+
+/// `int socket_sendmsg(struct socket *sock, struct msghdr *msg, int size)`.
+#[lsm(hook = "socket_sendmsg")]
+fn socket_sendmsg(ctx: LsmContext) -> i32 {
+    network::send(Socket::from_context(ctx.arg(0)), Message::from_context(ctx.arg(1)))
+}
+
+/// `int inet_conn_request(const struct sock *sk, struct sk_buff *skb, struct request_sock *req)`: a peer asks for a connection;
+/// refused, it gets no answer.
+#[lsm(hook = "inet_conn_request")]
+fn inet_conn_request(ctx: LsmContext) -> i32 {
+    network::incoming(Sock::from_context(ctx.arg(0)), Request::from_context(ctx.arg(2)))
 }
 
 /// A reachable panic is an endless loop, which the verifier rejects: none can be loaded.

@@ -4,11 +4,12 @@ use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
     btf_maps::InodeStorage,
     macros::{btf_map, map},
-    maps::{Array, HashMap, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf},
 };
 use plimsoll_abi::{
     AllowKey, AllowValue, CGROUP_MARKS as CGROUP_PLACES, Label, MAX_TASKS, MAX_WORKLOADS, STAT_COUNT,
     TASK_MARKS as TASK_PLACES, TaskMark, WorkloadRecord,
+    network::{AddressKey, MAX_PREFIXES, PortRanges},
 };
 
 /// Allowed files of all allowlists. The enforcer writes and sizes it; full means that a policy is rejected whole.
@@ -59,3 +60,16 @@ pub static STATS: PerCpuArray<u64> = PerCpuArray::with_max_entries(STAT_COUNT, 0
 /// The last sequence number given to a denial or audit.
 #[map]
 pub static SEQUENCE: Array<u64> = Array::with_max_entries(1, 0);
+
+/// Prefixes of addresses with their ports, of all allowlists. The enforcer writes them; full means that a policy is rejected
+/// whole.
+#[map]
+pub static ADDRESSES: LpmTrie<AddressKey, PortRanges> = LpmTrie::with_max_entries(MAX_PREFIXES, 0);
+
+/// Allowlist id -> kinds of sockets that its policy names. Written by the enforcer; full means that a policy is rejected whole.
+#[map]
+pub static SOCKETS: HashMap<u32, u64> = HashMap::with_max_entries(4 * MAX_WORKLOADS, BPF_F_NO_PREALLOC);
+
+/// Second, and events about connections from outside in it, of each CPU.
+#[map]
+pub static PEER_EVENTS: PerCpuArray<[u64; 2]> = PerCpuArray::with_max_entries(1, 0);

@@ -46,7 +46,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let listener = admin::bind(config.admin).await.with_context(|| format!("cannot listen on {}", config.admin))?;
     refuse_unfit(&config)?;
     let policies = policies::read(&config.policies)?;
-    let Sensor { hooks, maps } = Sensor::start(&config.pins, &config.capacity)?;
+    let Sensor { hooks, maps } = Sensor::start(&config.pins, &config.cgroups, &config.capacity)?;
     for program in hooks.attached() {
         tracing::info!(hook = program.hook, verified_instructions = program.verified_instructions, "attached");
     }

@@ -1,5 +1,7 @@
 //! From a kernel record to an event that explains itself: a pure function of the record and the workload.
 
+mod network;
+
 use plimsoll_abi::{Hook, Operation, Reason, Verdict, event_flags};
 use plimsoll_policy::{CompiledPolicy, Mode};
 use plimsoll_proto::v1;
@@ -45,23 +47,9 @@ pub fn explain(event: &Decoded, workload: Option<&Workload>, boot_ns: u64) -> v1
             rule: rule(event, &workload.policy),
         }),
         mode: mode(event, workload).into(),
-        network: network(event),
+        network: network::network(event),
         operation: operation(event),
     }
-}
-
-/// The socket's far or own address, for hooks that have one.
-fn network(event: &Decoded) -> Option<v1::Network> {
-    let protocol = match event.raw.protocol {
-        0 => return None,
-        6 => "tcp".to_owned(),
-        17 => "udp".to_owned(),
-        132 => "sctp".to_owned(),
-        262 => "mptcp".to_owned(),
-        number => number.to_string(),
-    };
-    let address = std::net::Ipv6Addr::from(event.raw.address).to_canonical();
-    Some(v1::Network { address: address.to_string(), port: event.raw.port, protocol })
 }
 
 /// What exactly was asked for, in words.
@@ -72,6 +60,7 @@ fn operation(event: &Decoded) -> String {
             let known = code.and_then(|code| Operation::try_from(code).ok());
             known.map_or_else(|| event.raw.operand.to_string(), |operation| operation.name().to_owned())
         }
+        Hook::Socket | Hook::Send | Hook::Listen | Hook::Accept => network::operation(event),
         _ => String::new(),
     }
 }
@@ -150,6 +139,7 @@ fn rule(event: &Decoded, policy: &CompiledPolicy) -> String {
             let refused = policy.refused.iter().find(|refused| refused.inode == inode);
             refused.map(|refused| refused.why.to_string()).unwrap_or_default()
         }
+        Reason::NetworkRule => network::missing_rule(event, policy),
         _ => String::new(),
     }
 }

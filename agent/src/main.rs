@@ -132,7 +132,7 @@ fn prove(cgroups: &Path, pins: &Path) -> preflight::Check {
 }
 
 fn deny_canary(cgroups: &Path, pins: &Path) -> anyhow::Result<()> {
-    let Sensor { hooks, mut maps } = Sensor::start(pins, &Capacity::default())?;
+    let Sensor { hooks, mut maps } = Sensor::start(pins, cgroups, &Capacity::default())?;
     let mut enforcer = Enforcer::new(hooks, maps.policy, false)?;
     canary::prove(&mut enforcer, &mut maps.denials, cgroups, &mut Vec::new())?;
     Ok(())

@@ -12,6 +12,7 @@ mod mapping;
 mod measure;
 mod memory;
 mod names;
+mod network;
 mod process;
 mod race;
 mod ring;
@@ -74,7 +75,10 @@ fn attempt(arguments: &[&str]) -> Attempt {
         ["watched", worked, denied, ref command @ ..] => execute::watched(worked, denied, command),
         ["measure-fork-exec", program, times] => Ok(measure::fork_exec(program.as_ref(), times.parse()?)),
         ["measure-open-close", file, times] => Ok(measure::open_close(file.as_ref(), times.parse()?)),
+        ["measure-connect", address, times] => Ok(measure::connect(address.parse()?, times.parse()?)),
+        ["measure-connect-udp", address, times] => Ok(measure::connect_udp(address.parse()?, times.parse()?)),
         ["measure-map-exec", file, times] => Ok(measure::map_exec(file.as_ref(), times.parse()?)),
+        ["network", ref rest @ ..] => network::attempt(rest),
         ["dlopen", library] => mapping::dlopen(library),
         ["map-exec", file] => mapping::map(file),
         ["protect-exec", file] => mapping::protect(file),

@@ -19,6 +19,7 @@ mod daemon;
 mod demo;
 mod enforcement;
 mod faults;
+mod network;
 mod no_bpf;
 mod offer;
 mod selftests;
@@ -71,7 +72,7 @@ fn test() -> ExitCode {
 
 /// First what works without a policy, then what does not with one.
 fn all() -> Vec<Trial> {
-    let calm = [baseline::tests(), bypass::baselines(), enforcement::tests(), bypass::denials()];
+    let calm = [baseline::tests(), bypass::baselines(), enforcement::tests(), network::tests(), bypass::denials()];
     let trouble = [faults::tests(), capacity::tests(), upheaval::tests(), stress::tests(), selftests::tests()];
     calm.into_iter().chain(trouble).flatten().collect()
 }

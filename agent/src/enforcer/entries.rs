@@ -3,12 +3,14 @@
 use plimsoll_abi::{AllowKey, map_names};
 use plimsoll_policy::CompiledPolicy;
 
+use super::network::NetworkEntries;
 use crate::sensor::maps::{MapError, PolicyMaps};
 
 /// The entries that one id has.
 #[derive(Debug, Default)]
 pub(super) struct Entries {
     allow: Vec<AllowKey>,
+    network: NetworkEntries,
 }
 
 impl Entries {
@@ -31,12 +33,13 @@ impl Entries {
         for key in self.allow {
             maps.allow.remove(key)?;
         }
+        self.network.remove(&mut maps.network)?;
         Ok(count)
     }
 
     /// Entries of all kinds.
     pub(super) fn len(&self) -> usize {
-        self.allow.len()
+        self.allow.len() + self.network.len()
     }
 
     fn try_write(&mut self, maps: &mut PolicyMaps, id: u32, policy: &CompiledPolicy) -> Result<(), MapError> {
@@ -46,12 +49,15 @@ impl Entries {
             maps.allow.insert(key, value).map_err(|error| full(&error, map_names::ALLOW, policy.entries.len()))?;
             self.allow.push(key);
         }
+        if let Some(network) = &policy.network {
+            self.network.write(&mut maps.network, id, network)?;
+        }
         Ok(())
     }
 }
 
 /// A refused insertion nearly always means that the map is full; what the kernel said goes to the log.
-fn full(error: &MapError, map: &'static str, entries: usize) -> MapError {
+pub(super) fn full(error: &MapError, map: &'static str, entries: usize) -> MapError {
     tracing::error!(%error, map, "the kernel refused an entry");
     MapError::Full { map, entries }
 }

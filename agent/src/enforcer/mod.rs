@@ -4,6 +4,7 @@
 //! does not fit is taken back whole, and what was in force stays in force.
 
 mod entries;
+mod network;
 
 use std::{
     collections::HashMap,
@@ -101,6 +102,7 @@ impl Enforcer {
     /// `report_executions` says whether workloads report what they were allowed to execute.
     pub fn new(hooks: Hooks, maps: PolicyMaps, report_executions: bool) -> Result<Self, EnforceError> {
         let highest = maps.allow.keys()?.iter().map(|key| key.allowlist).max().unwrap_or(0);
+        let highest = highest.max(network::highest_id(&maps.network)?);
         let mut enforcer = Self {
             hooks,
             maps,
@@ -218,7 +220,7 @@ impl Enforcer {
         for key in &orphans {
             self.maps.allow.remove(*key)?;
         }
-        Ok(orphans.len())
+        Ok(orphans.len() + network::forget_orphans(&mut self.maps.network, &live)?)
     }
 
     /// Lets go of hooks that no workload in force needs any more.

@@ -2,13 +2,14 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fs::{self, File},
+    io,
     path::{Path, PathBuf},
 };
 
 use aya::{
     Btf, Ebpf,
-    programs::{Lsm, Program, ProgramError, RawTracePoint, links::FdLink},
+    programs::{CgroupAttachMode, CgroupSockAddr, Lsm, Program, ProgramError, RawTracePoint, links::FdLink},
 };
 use plimsoll_abi::state;
 
@@ -40,7 +41,8 @@ impl Feature {
 
     fn hooks(self) -> &'static [Hook] {
         match self {
-            Self::Files | Self::Network | Self::Capabilities => &[],
+            Self::Network => NETWORK,
+            Self::Files | Self::Capabilities => &[],
         }
     }
 }
@@ -50,6 +52,8 @@ impl Feature {
 enum Place {
     Lsm,
     RawTracepoint,
+    /// The root of the cgroup hierarchy: every socket of the node.
+    SocketAddress,
 }
 
 /// A program, which has its hook's name.
@@ -66,6 +70,26 @@ const fn lsm(name: &'static str) -> Hook {
 const fn tracepoint(name: &'static str) -> Hook {
     Hook { name, place: Place::RawTracepoint }
 }
+
+const fn socket_address(name: &'static str) -> Hook {
+    Hook { name, place: Place::SocketAddress }
+}
+
+/// Attached while a policy has network rules.
+const NETWORK: &[Hook] = &[
+    socket_address("connect4"),
+    socket_address("connect6"),
+    socket_address("sendmsg4"),
+    socket_address("sendmsg6"),
+    socket_address("bind4"),
+    socket_address("bind6"),
+    lsm("socket_create"),
+    lsm("socket_listen"),
+    lsm("socket_accept"),
+    lsm("socket_setsockopt"),
+    lsm("socket_sendmsg"),
+    lsm("inet_conn_request"),
+];
 
 /// Attached as long as Plimsoll is on the node, in this order: maintenance of labels and cgroups goes first, so that no check
 /// meets a task that a fork should have labelled.
@@ -93,6 +117,8 @@ pub struct Attached {
 pub struct Hooks {
     ebpf: Ebpf,
     pins: PathBuf,
+    /// Root of the cgroup v2 hierarchy.
+    cgroups: File,
     attached: Vec<Attached>,
     /// Pinned links of the features in use.
     optional: BTreeMap<Feature, Vec<PathBuf>>,
@@ -100,13 +126,20 @@ pub struct Hooks {
 
 impl Hooks {
     /// Loads every program, and attaches those that are always needed and those that `earlier` agents' links, under the given
-    /// directories, say are in use. Links are pinned under `pins`.
-    pub(super) fn attach(mut ebpf: Ebpf, pins: PathBuf, earlier: &[PathBuf]) -> Result<Self, SensorError> {
+    /// directories, say are in use. Links are pinned under `pins`; hooks for all sockets go to the root of `cgroups`.
+    pub(super) fn attach(
+        mut ebpf: Ebpf,
+        pins: PathBuf,
+        cgroups: &Path,
+        earlier: &[PathBuf],
+    ) -> Result<Self, SensorError> {
         let btf = Btf::from_sys_fs()?;
+        let unreadable = |source| SensorError::Cgroups { path: cgroups.to_owned(), source };
+        let cgroups = File::open(cgroups).map_err(unreadable)?;
         for hook in ALWAYS.iter().chain(Feature::ALL.iter().flat_map(|feature| feature.hooks())) {
             load(&mut ebpf, *hook, &btf)?;
         }
-        let mut hooks = Self { ebpf, pins, attached: Vec::new(), optional: BTreeMap::new() };
+        let mut hooks = Self { ebpf, pins, cgroups, attached: Vec::new(), optional: BTreeMap::new() };
         for hook in ALWAYS {
             hooks.attach_one(*hook)?;
         }
@@ -152,7 +185,16 @@ impl Hooks {
     fn attach_feature(&mut self, feature: Feature) -> Result<(), SensorError> {
         let mut pinned = Vec::new();
         for hook in feature.hooks() {
-            pinned.push(self.attach_one(*hook)?);
+            match self.attach_one(*hook) {
+                Ok(path) => pinned.push(path),
+                Err(error) => {
+                    // Half of a feature helps nobody, and its pins would be in the way of the next attempt.
+                    for path in pinned {
+                        fs::remove_file(&path).map_err(|source| SensorError::PinDirectory { path, source })?;
+                    }
+                    return Err(error);
+                }
+            }
         }
         self.optional.insert(feature, pinned);
         Ok(())
@@ -162,7 +204,7 @@ impl Hooks {
     fn attach_one(&mut self, hook: Hook) -> Result<PathBuf, SensorError> {
         let failed = |source| SensorError::Attach { hook: hook.name, source };
         let program = program(&mut self.ebpf, hook)?;
-        let link = link(program, hook).map_err(failed)?;
+        let link = link(program, hook, &self.cgroups).map_err(failed)?;
         let path = self.pins.join(hook.name);
         link.pin(&path).map_err(|source| SensorError::Pin { path: path.clone(), source })?;
         let info = program.info().map_err(failed)?;
@@ -181,11 +223,12 @@ fn load(ebpf: &mut Ebpf, hook: Hook, btf: &Btf) -> Result<(), SensorError> {
     let loaded = match hook.place {
         Place::Lsm => <&mut Lsm>::try_from(program).and_then(|lsm| lsm.load(hook.name, btf)),
         Place::RawTracepoint => <&mut RawTracePoint>::try_from(program).and_then(RawTracePoint::load),
+        Place::SocketAddress => <&mut CgroupSockAddr>::try_from(program).and_then(CgroupSockAddr::load),
     };
     loaded.map_err(|source| SensorError::Attach { hook: hook.name, source })
 }
 
-fn link(program: &mut Program, hook: Hook) -> Result<FdLink, ProgramError> {
+fn link(program: &mut Program, hook: Hook, cgroups: &File) -> Result<FdLink, ProgramError> {
     Ok(match hook.place {
         Place::Lsm => {
             let lsm = <&mut Lsm>::try_from(program)?;
@@ -196,6 +239,12 @@ fn link(program: &mut Program, hook: Hook) -> Result<FdLink, ProgramError> {
             let tracepoint = <&mut RawTracePoint>::try_from(program)?;
             let link = tracepoint.attach(hook.name)?;
             tracepoint.take_link(link)?.into()
+        }
+        Place::SocketAddress => {
+            let address = <&mut CgroupSockAddr>::try_from(program)?;
+            // Others may have programs there too; each can refuse, and none can make another one pass.
+            let link = address.attach(cgroups, CgroupAttachMode::AllowMultiple)?;
+            address.take_link(link)?.try_into().map_err(|error| ProgramError::IOError(io::Error::other(error)))?
         }
     })
 }

@@ -1,6 +1,8 @@
 //! Typed handles on the kernel maps.
 #![expect(missing_debug_implementations, reason = "handles on kernel objects; those of `aya` have none either")]
 
+mod network;
+
 use std::{
     io,
     os::fd::{AsFd as _, AsRawFd as _},
@@ -8,6 +10,7 @@ use std::{
     sync::atomic::{AtomicU8, AtomicU64, Ordering},
 };
 
+pub use self::network::{NetworkMaps, PrefixKey};
 use aya::{
     Ebpf, Pod,
     maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf},
@@ -76,6 +79,8 @@ pub struct PolicyMaps {
     pub cgroups: CgroupMap,
     /// Workload slots.
     pub slots: WorkloadSlots,
+    /// Network rules.
+    pub network: NetworkMaps,
 }
 
 impl Maps {
@@ -90,6 +95,7 @@ impl Maps {
                     map: typed(take(map_names::CGROUPS)?, map_names::CGROUPS)?,
                 },
                 slots: WorkloadSlots::share(take(map_names::WORKLOADS)?)?,
+                network: NetworkMaps::new(take(map_names::ADDRESSES)?, take(map_names::SOCKETS)?)?,
             },
             stats: Stats { counters: typed(take(map_names::STATS)?, map_names::STATS)?, since_unix_ns },
             denials: Ring(typed(take(map_names::DENIALS)?, map_names::DENIALS)?),

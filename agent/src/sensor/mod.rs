@@ -33,6 +33,8 @@ const MAPS: &[&str] = &[
     map_names::TELEMETRY,
     map_names::STATS,
     map_names::SEQUENCE,
+    map_names::ADDRESSES,
+    map_names::SOCKETS,
 ];
 
 /// Why the kernel programs are not in force.
@@ -66,6 +68,12 @@ pub enum SensorError {
         #[source]
         source: io::Error,
     },
+    #[error("cannot open the cgroup hierarchy `{path}`")]
+    Cgroups {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error(transparent)]
     Map(#[from] maps::MapError),
 }
@@ -89,8 +97,8 @@ pub struct Sensor {
 
 impl Sensor {
     /// Loads the programs onto the maps pinned under `root` (made if they are not there), attaches, pins the new
-    /// links, and only then lets go of an earlier agent's.
-    pub fn start(root: &Path, capacity: &Capacity) -> Result<Self, SensorError> {
+    /// links, and only then lets go of an earlier agent's. `cgroups` is the root of the cgroup v2 hierarchy.
+    pub fn start(root: &Path, cgroups: &Path, capacity: &Capacity) -> Result<Self, SensorError> {
         if OBJECT.is_empty() {
             return Err(SensorError::NoObject);
         }
@@ -114,7 +122,7 @@ impl Sensor {
             loader.map_pin_path(name, maps.join(name));
         }
         let ebpf = loader.load(OBJECT)?;
-        let mut hooks = Hooks::attach(ebpf, new_link_directory(&links)?, &earlier)?;
+        let mut hooks = Hooks::attach(ebpf, new_link_directory(&links)?, cgroups, &earlier)?;
         for directory in earlier {
             remove_links(&directory)?;
         }

@@ -57,6 +57,9 @@ fn resolve(btf: &Btf) -> Result<Offsets, OffsetsError> {
     }
     let at = |structure, field| btf.offset(structure, field);
     let overlay = overlay(btf)?;
+    if at("sock", "__sk_common")? != 0 || at("request_sock", "__req_common")? != 0 {
+        return Err(OffsetsError::NotFirst("sock", "__sk_common"));
+    }
     Ok(Offsets {
         bprm_file: at("linux_binprm", "file")?,
         file_inode: at("file", "f_inode")?,
@@ -81,6 +84,17 @@ fn resolve(btf: &Btf) -> Result<Offsets, OffsetsError> {
         cgroup_kn: at("cgroup", "kn")?,
         cgroup_parent: at("cgroup_subsys_state", "parent")?,
         kn_id: at("kernfs_node", "id")?,
+        socket_sk: at("socket", "sk")?,
+        sk_family: at("sock_common", "skc_family")?,
+        sk_num: at("sock_common", "skc_num")?,
+        sk_address: at("sock_common", "skc_rcv_saddr")?,
+        sk_address6: at("sock_common", "skc_v6_rcv_saddr")?,
+        sk_protocol: at("sock", "sk_protocol")?,
+        sk_cgroup: at("sock", "sk_cgrp_data")? + at("sock_cgroup_data", "cgroup")?,
+        peer_address: at("sock_common", "skc_daddr")?,
+        peer_address6: at("sock_common", "skc_v6_daddr")?,
+        msg_control: at("msghdr", "msg_control")?,
+        msg_control_len: at("msghdr", "msg_controllen")?,
         ..overlay
     })
 }

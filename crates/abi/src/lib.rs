@@ -5,6 +5,7 @@
 #![no_std]
 
 mod event;
+pub mod network;
 mod policy;
 mod stat;
 
@@ -44,4 +45,8 @@ pub mod map_names {
     pub const STATS: &str = "STATS";
     /// Array of one `u64`: the last sequence number given to a denial.
     pub const SEQUENCE: &str = "SEQUENCE";
+    /// Trie: [`super::network::AddressKey`] -> [`super::network::PortRanges`]. Written by the enforcer alone.
+    pub const ADDRESSES: &str = "ADDRESSES";
+    /// Hash: allowlist id (`u32`) -> bits of [`super::network::socket`] (`u64`). Written by the enforcer alone.
+    pub const SOCKETS: &str = "SOCKETS";
 }

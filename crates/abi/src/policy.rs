@@ -144,6 +144,22 @@ pub struct Offsets {
     pub cgroup_kn: u64,
     pub cgroup_parent: u64,
     pub kn_id: u64,
+    pub socket_sk: u64,
+    pub sk_family: u64,
+    /// The own port, in the host's byte order.
+    pub sk_num: u64,
+    /// The own address, IPv4.
+    pub sk_address: u64,
+    /// The own address, IPv6.
+    pub sk_address6: u64,
+    pub sk_protocol: u64,
+    pub sk_cgroup: u64,
+    /// The far end, IPv4.
+    pub peer_address: u64,
+    /// The far end, IPv6.
+    pub peer_address6: u64,
+    pub msg_control: u64,
+    pub msg_control_len: u64,
 }
 
 impl Offsets {
@@ -174,6 +190,17 @@ impl Offsets {
         cgroup_kn: 0,
         cgroup_parent: 0,
         kn_id: 0,
+        socket_sk: 0,
+        sk_family: 0,
+        sk_num: 0,
+        sk_address: 0,
+        sk_address6: 0,
+        sk_protocol: 0,
+        sk_cgroup: 0,
+        peer_address: 0,
+        peer_address6: 0,
+        msg_control: 0,
+        msg_control_len: 0,
     };
 }
 
@@ -184,5 +211,5 @@ const _: () = {
     assert!(size_of::<TaskMark>() == 16);
     assert!(MAX_WORKLOADS <= 1 << 12 && MAX_INCARNATION < 1 << 20);
     assert!(size_of::<WorkloadRecord>() == 24);
-    assert!(size_of::<Offsets>() == 25 * 8);
+    assert!(size_of::<Offsets>() == 36 * 8);
 };

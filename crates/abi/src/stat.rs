@@ -72,6 +72,8 @@ stats! {
     OperationAudited = "operation_audited",
     /// Attempts of workloads on Plimsoll itself; denied whatever the mode.
     TamperDenied = "tamper_denied",
+    /// Denied or audited connections from outside that left no event, since a peer sent too many of them.
+    PeersUnreported = "peers_unreported",
 }
 
 /// Number of counters; the `STATS` map has this many entries.

@@ -12,6 +12,7 @@ mod compile;
 mod diagnostic;
 mod document;
 mod evaluate;
+mod network;
 mod policy;
 mod reference;
 mod selection;
@@ -22,6 +23,10 @@ pub use compile::{
 pub use diagnostic::{Diagnostic, Diagnostics, Place};
 pub use document::{Limits, parse, parse_all};
 pub use evaluate::{Access, FileObject, evaluate};
+pub use network::{
+    Cidr, Direction, InvalidCidr, Network, NetworkAccess, NetworkRule, Peers, Ports, Prefix, Protocols, SOCKET_KINDS,
+    evaluate_network,
+};
 pub use policy::{Addition, AnonymousExec, LabelSelector, Mode, PathPattern, Policy, Selector};
 pub use reference::ReferencePattern;
 pub use selection::{WorkloadFacts, duplicate_names, select};

@@ -3,6 +3,7 @@
 
 mod agree;
 mod bench;
+mod network;
 mod program;
 
 use std::path::PathBuf;
@@ -39,6 +40,9 @@ fn main() -> anyhow::Result<()> {
     let mut programs = program::Programs::load(&arguments.object)?;
     match arguments.command {
         Command::Bench => bench::run(&mut programs),
-        Command::Agree { cases, seed } => agree::run(&mut programs, cases, seed),
+        Command::Agree { cases, seed } => {
+            agree::run(&mut programs, cases, seed)?;
+            network::run(&mut programs, cases, seed)
+        }
     }
 }

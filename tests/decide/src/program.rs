@@ -5,10 +5,17 @@ use std::{path::Path, time::Duration};
 use anyhow::Context as _;
 use aya::{
     Ebpf, Pod,
-    maps::{HashMap, MapData},
+    maps::{
+        HashMap, MapData,
+        lpm_trie::{Key, LpmTrie},
+    },
     programs::{TestRun as _, TestRunOptions, Xdp},
 };
-use plimsoll_abi::{AllowKey, AllowValue, map_names};
+use plimsoll_abi::{
+    AllowKey, AllowValue, map_names,
+    network::{AddressKey, PortRanges},
+};
+use plimsoll_policy::Network;
 
 /// Input of one run; the layout of `Case` in `plimsoll-tests-ebpf`.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +28,33 @@ pub(crate) struct Case {
     pub(crate) modified: u32,
 }
 
-impl Case {
+/// Input of one run on network rules; the layout of `NetworkCase` in `plimsoll-tests-ebpf`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NetworkCase {
+    pub(crate) state: u64,
+    pub(crate) scope: u32,
+    pub(crate) family: u32,
+    pub(crate) address: [u8; 16],
+    pub(crate) port: u32,
+    pub(crate) protocol: u32,
+    pub(crate) kind: u32,
+}
+
+/// What a program takes for a packet.
+pub(crate) trait Input {
+    /// Its bytes.
+    fn bytes(&self) -> Vec<u8>;
+}
+
+impl Input for NetworkCase {
+    fn bytes(&self) -> Vec<u8> {
+        let head = [self.scope, self.family].into_iter().flat_map(u32::to_ne_bytes);
+        let tail = [self.port, self.protocol, self.kind, 0].into_iter().flat_map(u32::to_ne_bytes);
+        self.state.to_ne_bytes().into_iter().chain(head).chain(self.address).chain(tail).collect()
+    }
+}
+
+impl Input for Case {
     fn bytes(&self) -> Vec<u8> {
         let words = [self.dev, self.access, self.origin, self.modified];
         let long = [self.state, self.ino].into_iter().flat_map(u64::to_ne_bytes);
@@ -41,9 +74,23 @@ struct PodValue(AllowValue);
 // SAFETY: as above.
 unsafe impl Pod for PodValue {}
 
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct PodAddress(AddressKey);
+// SAFETY: as above.
+unsafe impl Pod for PodAddress {}
+
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct PodRanges(PortRanges);
+// SAFETY: as above.
+unsafe impl Pod for PodRanges {}
+
 pub(crate) struct Programs {
     ebpf: Ebpf,
     allow: HashMap<MapData, PodKey, PodValue>,
+    addresses: LpmTrie<MapData, PodAddress, PodRanges>,
+    sockets: HashMap<MapData, u32, u64>,
 }
 
 impl Programs {
@@ -54,7 +101,22 @@ impl Programs {
             program.load().with_context(|| format!("the kernel refuses `{name}`"))?;
         }
         let allow = ebpf.take_map(map_names::ALLOW).context("the object has no allowlist map")?;
-        Ok(Self { ebpf, allow: HashMap::try_from(allow)? })
+        let addresses = ebpf.take_map(map_names::ADDRESSES).context("the object has no map of addresses")?;
+        let sockets = ebpf.take_map(map_names::SOCKETS).context("the object has no map of kinds of sockets")?;
+        Ok(Self {
+            ebpf,
+            allow: HashMap::try_from(allow)?,
+            addresses: LpmTrie::try_from(addresses)?,
+            sockets: HashMap::try_from(sockets)?,
+        })
+    }
+
+    pub(crate) fn allow_network(&mut self, allowlist: u32, network: &Network) -> anyhow::Result<()> {
+        for prefix in &network.prefixes {
+            let (bits, key, ranges) = prefix.kernel(allowlist);
+            self.addresses.insert(&Key::new(bits, PodAddress(key)), PodRanges(ranges), 0)?;
+        }
+        Ok(self.sockets.insert(allowlist, network.sockets, 0)?)
     }
 
     pub(crate) fn allow(&mut self, key: AllowKey, value: AllowValue) -> anyhow::Result<()> {
@@ -62,7 +124,7 @@ impl Programs {
     }
 
     /// Runs a program `repeat` times; its last return value, and the mean time of one run.
-    pub(crate) fn run(&mut self, name: &str, case: &Case, repeat: u32) -> anyhow::Result<(u32, Duration)> {
+    pub(crate) fn run(&mut self, name: &str, case: &impl Input, repeat: u32) -> anyhow::Result<(u32, Duration)> {
         let program: &mut Xdp =
             self.ebpf.program_mut(name).with_context(|| format!("no program `{name}`"))?.try_into()?;
         let (input, mut output) = (case.bytes(), vec![0; 256]);

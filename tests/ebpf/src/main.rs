@@ -5,7 +5,11 @@
 
 use aya_ebpf::{helpers::bpf_get_prandom_u32, macros::xdp, programs::XdpContext};
 use plimsoll_abi::access;
-use plimsoll_agent_ebpf::decide::{Object, Origin, decide};
+use plimsoll_agent_ebpf::{
+    decide::{Decision, Object, Origin, decide},
+    kernel::socket::Address,
+    network::decide::{Flow, decide as decide_network, decide_socket},
+};
 
 /// What one run is given as its packet. The same layout stands in `plimsoll-tests-decide`.
 #[repr(C)]
@@ -22,16 +26,57 @@ struct Case {
 /// Returns verdict, reason and rule of the case in the packet, one byte each and two for the rule.
 #[xdp]
 fn decide_case(ctx: XdpContext) -> u32 {
-    let Some(case) = case(&ctx) else { return u32::MAX };
+    let Some(case) = case::<Case>(&ctx) else { return u32::MAX };
     let object = Object { origin: origin(case.origin), modified: case.modified != 0, dev: case.dev, ino: case.ino };
-    let decision = decide(case.state, &object, case.access);
+    packed(decide(case.state, &object, case.access))
+}
+
+/// What one run on network rules is given. The same layout stands in `plimsoll-tests-decide`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct NetworkCase {
+    state: u64,
+    /// One of `plimsoll_abi::network::scope`, or [`MAKING`].
+    scope: u32,
+    /// `AF_*`
+    family: u32,
+    /// As memory has it; what is IPv4 is in the first word alone.
+    address: [u32; 4],
+    port: u32,
+    protocol: u32,
+    /// `SOCK_*`
+    kind: u32,
+    reserved: u32,
+}
+
+/// The case is about making a socket.
+const MAKING: u32 = 100;
+const INET: u32 = 2;
+
+/// Returns verdict, reason and rule of a case about the network, as [`decide_case`] does.
+#[xdp]
+fn network_case(ctx: XdpContext) -> u32 {
+    let Some(case) = case::<NetworkCase>(&ctx) else { return u32::MAX };
+    packed(network_decision(&case))
+}
+
+#[inline]
+fn network_decision(case: &NetworkCase) -> Decision {
+    if case.scope == MAKING {
+        return decide_socket(case.state, case.family, case.kind, case.protocol);
+    }
+    let address = if case.family == INET { Address::V4(case.address[0]) } else { Address::V6(case.address) };
+    decide_network(case.state, &Flow::new(case.scope, address, u16::try_from(case.port).unwrap_or(0), case.protocol))
+}
+
+fn packed(decision: Decision) -> u32 {
     (decision.verdict as u32) | ((decision.reason as u32) << 8) | ((decision.rule & 0xffff) << 16)
 }
 
 /// Decides on a random inode below the case's `ino`, as a cache would meet it on a busy node.
 #[xdp]
 fn decide_random(ctx: XdpContext) -> u32 {
-    let Some(case) = case(&ctx) else { return u32::MAX };
+    let Some(case) = case::<Case>(&ctx) else { return u32::MAX };
     let object = Object { origin: Origin::Lower, modified: false, dev: case.dev, ino: random_below(case.ino) };
     decide(case.state, &object, access::EXEC).verdict as u32
 }
@@ -39,7 +84,7 @@ fn decide_random(ctx: XdpContext) -> u32 {
 /// All of `decide_random` but the decision.
 #[xdp]
 fn baseline(ctx: XdpContext) -> u32 {
-    let Some(case) = case(&ctx) else { return u32::MAX };
+    let Some(case) = case::<Case>(&ctx) else { return u32::MAX };
     u32::from(random_below(case.ino) == 1)
 }
 
@@ -49,13 +94,14 @@ fn random_below(bound: u64) -> u64 {
     (random * bound) >> 32
 }
 
-fn case(ctx: &XdpContext) -> Option<Case> {
+#[inline]
+fn case<T: Copy>(ctx: &XdpContext) -> Option<T> {
     let (start, end) = (ctx.data(), ctx.data_end());
-    if start + size_of::<Case>() > end {
+    if start + size_of::<T>() > end {
         return None;
     }
-    // SAFETY: the packet has at least this many bytes, checked above, and every bit pattern is a `Case`.
-    Some(unsafe { core::ptr::read_unaligned(start as *const Case) })
+    // SAFETY: the packet has at least this many bytes, checked above, and every bit pattern is a case of either kind.
+    Some(unsafe { core::ptr::read_unaligned(start as *const T) })
 }
 
 fn origin(code: u32) -> Origin {

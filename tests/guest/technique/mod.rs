@@ -15,10 +15,13 @@ mod interpreters;
 mod libraries;
 mod loaded_code;
 mod memory;
+mod network;
 mod other_filesystems;
 mod paths;
 mod processes;
 mod written_files;
+
+pub(crate) use self::network::NETWORK;
 
 /// All techniques, by the heading they have in docs/bypasses.md.
 const AREAS: &[(&str, &[Technique])] = &[
@@ -30,6 +33,7 @@ const AREAS: &[(&str, &[Technique])] = &[
     ("Executable memory", memory::ROWS),
     ("Names that mean something else", changed_views::ROWS),
     ("Processes out of the ordinary", processes::ROWS),
+    ("Traffic that no rule allows", network::ROWS),
     ("Interpreters fed with data", interpreters::ROWS),
 ];
 
@@ -113,6 +117,8 @@ pub(crate) struct Technique {
     pub(crate) reason: &'static str,
     /// The file that the event names, if it is the same each time.
     pub(crate) path: Option<&'static str>,
+    /// The address that the event names, if it has one.
+    pub(crate) address: Option<&'static str>,
     /// Why it is not stopped: the test then shows that it is not.
     pub(crate) partial: Option<&'static str>,
     /// Where it exists.
@@ -132,6 +138,7 @@ const fn technique(name: &'static str, what: &'static str, reference: &'static s
         hook: "",
         reason: "",
         path: None,
+        address: None,
         partial: None,
         kernels: Kernels::All,
         suite: &ENFORCED,
@@ -157,6 +164,11 @@ impl Technique {
     /// The event names this file.
     const fn naming(self, path: &'static str) -> Self {
         Self { path: Some(path), ..self }
+    }
+
+    /// The event names this address.
+    const fn toward(self, address: &'static str) -> Self {
+        Self { address: Some(address), ..self }
     }
 
     /// It is not stopped.

@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 
 use crate::{
     diagnostic::Place,
+    network::Network,
     policy::{AnonymousExec, Mode, PathPattern},
 };
 
@@ -31,6 +32,8 @@ pub struct CompiledPolicy {
     pub rules: Vec<Rule>,
     /// What is probably not meant.
     pub warnings: Vec<Warning>,
+    /// What the workload may do with the network; `None` is anything.
+    pub network: Option<Network>,
 }
 
 /// One file that may run.
@@ -151,7 +154,8 @@ impl CompiledPolicy {
     pub fn state(&self, allowlist: u32) -> u64 {
         let enforce = if self.mode == Mode::Enforce { state::ENFORCE } else { 0 };
         let anonymous = if self.anonymous_exec == AnonymousExec::Allow { state::ALLOW_ANONYMOUS_EXEC } else { 0 };
-        state::ACTIVE | enforce | anonymous | u64::from(allowlist)
+        let network = if self.network.is_some() { state::NETWORK_RULES } else { 0 };
+        state::ACTIVE | enforce | anonymous | network | u64::from(allowlist)
     }
 }
 

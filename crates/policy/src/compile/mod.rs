@@ -64,6 +64,7 @@ pub fn compile(policy: &Policy, inventory: &Inventory) -> Result<CompiledPolicy,
         entries: entries.into_values().collect(),
         rules,
         warnings,
+        network: policy.network.clone(),
     })
 }
 

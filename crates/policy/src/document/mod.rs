@@ -2,6 +2,7 @@
 
 mod fields;
 mod load;
+mod network;
 mod report;
 mod schema;
 mod shape;
@@ -27,13 +28,15 @@ pub struct Limits {
     pub max_depth: usize,
     /// Entries of one policy's `allow`.
     pub max_additions: usize,
+    /// Entries of each of one policy's lists of network rules.
+    pub max_network_rules: usize,
     /// Problems reported; the others are only counted.
     pub max_diagnostics: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_bytes: 1 << 20, max_depth: 32, max_additions: 10_000, max_diagnostics: 100 }
+        Self { max_bytes: 1 << 20, max_depth: 32, max_additions: 10_000, max_network_rules: 500, max_diagnostics: 100 }
     }
 }
 
