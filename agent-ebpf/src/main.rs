@@ -107,7 +107,7 @@ fn bind6(ctx: SockAddrContext) -> i32 {
 }
 
 /// What a cgroup's hook answers: 1 to go ahead, 0 for `EPERM`.
-#[inline(always)]
+#[inline]
 fn proceed(verdict: i32) -> i32 {
     i32::from(verdict == 0)
 }

@@ -3,13 +3,20 @@
 //! Exit status 0: it worked. 10: the kernel answered `EPERM`. 1: anything else, explained on standard error.
 //! A step that only prepares the attempt never counts as a denial.
 
-use std::{io, process::ExitCode};
+use std::{ffi::CString, io, process::ExitCode};
 
+mod descriptor;
 mod execute;
+mod format;
 mod mapping;
 mod measure;
+mod memory;
+mod names;
 mod network;
 mod process;
+mod race;
+mod ring;
+mod wrapper;
 
 /// What came of a technique: `Err` if it could not be tried, else the kernel's answer.
 type Attempt = anyhow::Result<io::Result<()>>;
@@ -19,19 +26,24 @@ const DENIED: u8 = 10;
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    match attempt(&arguments) {
-        Ok(Ok(())) => ExitCode::SUCCESS,
+    ExitCode::from(status(attempt(&arguments)))
+}
+
+/// An attempt's exit status; what is not plain success is explained on standard error.
+fn status(attempt: Attempt) -> u8 {
+    match attempt {
+        Ok(Ok(())) => 0,
         Ok(Err(error)) if error.raw_os_error() == Some(libc::EPERM) => {
             eprintln!("plimsoll-actor: denied: {error}");
-            ExitCode::from(DENIED)
+            DENIED
         }
         Ok(Err(error)) => {
             eprintln!("plimsoll-actor: neither allowed nor denied: {error}");
-            ExitCode::FAILURE
+            1
         }
         Err(error) => {
             eprintln!("plimsoll-actor: {error:#}");
-            ExitCode::FAILURE
+            1
         }
     }
 }
@@ -59,9 +71,8 @@ fn attempt(arguments: &[&str]) -> Attempt {
         ["descriptor-exec", file] => execute::descriptor(file),
         ["loader-exec", file] => execute::by_loader(file),
         ["preload", library, file] => execute::preload(library, file),
-        ["unshare-exec", file] => execute::unshared(file),
-        ["bind-exec", source, target] => execute::bind_mounted(source, target),
-        ["chroot-exec", directory, file] => execute::in_chroot(directory, file),
+        ["exec-or-die", file] => execute::or_killed(file),
+        ["watched", worked, denied, ref command @ ..] => execute::watched(worked, denied, command),
         ["measure-fork-exec", program, times] => Ok(measure::fork_exec(program.as_ref(), times.parse()?)),
         ["measure-open-close", file, times] => Ok(measure::open_close(file.as_ref(), times.parse()?)),
         ["measure-connect", address, times] => Ok(measure::connect(address.parse()?, times.parse()?)),
@@ -75,6 +86,60 @@ fn attempt(arguments: &[&str]) -> Attempt {
         ["write-exec-map", file] => mapping::writable(file),
         ["anonymous-exec"] => Ok(mapping::anonymous()),
         ["anonymous-protect"] => mapping::anonymous_protect(),
+        _ => special(arguments).unwrap_or_else(|| around(arguments)),
+    }
+}
+
+/// Files by descriptors and odd names, memory of all kinds, races.
+fn special(arguments: &[&str]) -> Option<Attempt> {
+    Some(match *arguments {
+        ["exec-relative", directory, name] => descriptor::relative(directory, name),
+        ["exec-path-only", file] => descriptor::path_only(file),
+        ["exec-map-file", file] => descriptor::mapped(file),
+        ["exec-detached-filesystem", file] => descriptor::detached_filesystem(file),
+        ["exec-detached-mount", directory, name] => descriptor::detached_mount(directory, name),
+        ["exec-handle", mount, file] => descriptor::by_handle(mount, file),
+        ["exec-received", socket] => descriptor::received(socket),
+        ["exec-ring", file] => {
+            CString::new(file).map_or_else(|error| Err(error.into()), |file| descriptor::by_ring(&file))
+        }
+        ["exec-thread", file] => wrapper::thread(file),
+        ["exec-registered", flags, interpreter, program] => format::registered(flags, interpreter, program),
+        ["exec-odd-name", kind, file, directory] => names::odd(kind, file, directory),
+        ["exec-deep", levels, name, file, directory] => names::deep(levels, name, file, directory),
+        ["exec-exchanged", one, other] => names::exchanged(one, other),
+        ["exec-masked", file, name] => names::masked(file, name),
+        ["race-copy-up", other, ref victims @ ..] => race::copy_up(other, victims),
+        ["race-link", listed, other, directory, times] => race::link(listed, other, directory, times),
+        ["memory", file, kind, ref protections @ ..] => memory::steps(file, kind, protections),
+        ["memory-system-v", "at-once"] => memory::system_v(true),
+        ["memory-system-v", "later"] => memory::system_v(false),
+        ["memory-stack"] => Ok(memory::stack()),
+        ["memory-implied-later", file] => memory::implied_later(file),
+        ["memory-heap"] => memory::heap(),
+        ["memory-ring"] => ring::executable(),
+        ["memory-32-bit"] => Ok(memory::compatible()),
+        ["uselib", file] => memory::uselib(file),
+        _ => return None,
+    })
+}
+
+/// Another attempt under other circumstances.
+fn around(arguments: &[&str]) -> Attempt {
+    match *arguments {
+        ["in-mount-namespace", script, ref rest @ ..] => wrapper::mount_namespace(script, rest),
+        ["in-user-namespace", script, ref rest @ ..] => wrapper::user_namespace(script, rest),
+        ["in-process-namespace", ref rest @ ..] => wrapper::process_namespace(rest),
+        ["in-joined-namespace", script, ref rest @ ..] => wrapper::joined_namespace(script, rest),
+        ["in-root", directory, ref rest @ ..] => wrapper::other_root(directory, rest),
+        ["in-pivoted-root", script, directory, ref rest @ ..] => wrapper::pivoted_root(script, directory, rest),
+        ["in-cgroup", directory, ref rest @ ..] => wrapper::cgroup(directory, rest),
+        ["born-in-cgroup", directory, ref rest @ ..] => wrapper::born_in_cgroup(directory, rest),
+        ["as-user", id, ref rest @ ..] => wrapper::user(id, rest),
+        ["as-orphan", ref rest @ ..] => wrapper::orphan(rest),
+        ["read-implies-exec", ref rest @ ..] => wrapper::read_implies_exec().and_then(|()| attempt(rest)),
+        ["with-memory-file", flags, file, ref rest @ ..] => descriptor::with_memory_file(flags, file, rest),
+        ["with-open", file, ref rest @ ..] => descriptor::with_open(file, rest),
         _ => anyhow::bail!("unknown technique or wrong number of arguments: {arguments:?}"),
     }
 }

@@ -58,6 +58,8 @@ pub(crate) struct ContainerSpec {
     pub(crate) mounts: Vec<Value>,
     /// Capabilities beside the usual ones.
     pub(crate) capabilities: Vec<&'static str>,
+    /// Whether it may use every device.
+    pub(crate) devices: bool,
     /// What it runs.
     pub(crate) entrypoint: Vec<String>,
 }
@@ -76,6 +78,7 @@ impl ContainerSpec {
             agent_socket: AGENT_SOCKET.into(),
             mounts: Vec::new(),
             capabilities: Vec::new(),
+            devices: false,
             entrypoint: [ACTOR, "wait"].map(str::to_owned).to_vec(),
         })
     }
@@ -93,6 +96,8 @@ impl ContainerSpec {
         let capabilities: BTreeMap<&str, &[&str]> =
             ["bounding", "effective", "inheritable", "permitted"].map(|set| (set, capabilities.as_slice())).into();
         let namespaces = ["pid", "ipc", "uts", "mount", "network"].map(|kind| json!({"type": kind}));
+        // An empty list leaves the runtime's own, which has the usual devices.
+        let devices = if self.devices { json!([{"allow": true, "access": "rwm"}]) } else { json!([]) };
         let mut configuration = json!({
             "ociVersion": "1.0.2",
             "process": {
@@ -107,7 +112,11 @@ impl ContainerSpec {
             "hostname": "plimsoll-test",
             "mounts": mounts,
             "annotations": self.annotations,
-            "linux": {"cgroupsPath": format!("/plimsoll-test/{}", self.id), "namespaces": namespaces},
+            "linux": {
+                "cgroupsPath": format!("/plimsoll-test/{}", self.id),
+                "namespaces": namespaces,
+                "resources": {"devices": devices},
+            },
         });
         if self.hooks
             && let Some(fields) = configuration.as_object_mut()

@@ -14,7 +14,7 @@ use anyhow::{Context as _, bail, ensure};
 use serde_json::Value;
 
 /// Long enough for an emulated machine with one slow core.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Waits until `check` gives a value; its last error says why it never did.
@@ -140,15 +140,22 @@ impl Collector {
         page["events"].as_array().cloned().context("the collector's answer has no events")
     }
 
-    /// All events that match, over all pages.
+    /// How many events match, over all pages.
     pub(crate) fn count(&self, query: &str) -> anyhow::Result<usize> {
-        let (mut count, mut cursor) = (0, String::new());
+        let mut count = 0;
+        self.each(query, |_| count += 1)?;
+        Ok(count)
+    }
+
+    /// Shows every event that matches to `look`, over all pages.
+    pub(crate) fn each(&self, query: &str, mut look: impl FnMut(&Value)) -> anyhow::Result<()> {
+        let mut cursor = String::new();
         loop {
             let page: Value = serde_json::from_str(&get(self.http, &format!("/events?limit=1000&{query}{cursor}"))?)?;
-            count += page["events"].as_array().context("no events in the answer")?.len();
+            page["events"].as_array().context("no events in the answer")?.iter().for_each(&mut look);
             match page["next"].as_str() {
                 Some(next) => cursor = format!("&cursor={next}"),
-                None => return Ok(count),
+                None => return Ok(()),
             }
         }
     }

@@ -19,8 +19,12 @@ mod daemon;
 mod demo;
 mod enforcement;
 mod faults;
+mod network;
 mod no_bpf;
+mod offer;
+mod selftests;
 mod stage;
+mod stress;
 mod technique;
 mod upheaval;
 
@@ -57,6 +61,10 @@ fn test() -> ExitCode {
         Some(_) => [bypass::baselines(), bypass::denials()].into_iter().flatten().collect(),
         None => all(),
     };
+    if let Err(error) = offer::start() {
+        println!("failed: {error:#}");
+        return ExitCode::FAILURE;
+    }
     let conclusion = libtest_mimic::run(&arguments, tests);
     bypass::print_results();
     conclusion.exit_code()
@@ -64,8 +72,8 @@ fn test() -> ExitCode {
 
 /// First what works without a policy, then what does not with one.
 fn all() -> Vec<Trial> {
-    let calm = [baseline::tests(), bypass::baselines(), enforcement::tests(), bypass::denials()];
-    let trouble = [faults::tests(), capacity::tests(), upheaval::tests()];
+    let calm = [baseline::tests(), bypass::baselines(), enforcement::tests(), network::tests(), bypass::denials()];
+    let trouble = [faults::tests(), capacity::tests(), upheaval::tests(), stress::tests(), selftests::tests()];
     calm.into_iter().chain(trouble).flatten().collect()
 }
 

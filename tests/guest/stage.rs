@@ -60,6 +60,7 @@ pub(crate) fn set_up(report_executions: bool) -> Result<Stage> {
     for suite in suites() {
         node.write_policy(&format!("{}.yaml", suite.name), &policy_with(suite.name, "Enforce", suite.spec))?;
     }
+    node.write_policy("stressed.yaml", &policy("stressed", "Enforce"))?;
     node.write_policy("monitored.yaml", &policy("monitored", "Monitor"))?;
     let collector = Collector::start(directory)?;
     let agent = node.start_agent()?;

@@ -20,6 +20,9 @@ const MPTCP: u32 = 262;
 const ICMP: u32 = 1;
 const ICMPV6: u32 = 58;
 
+/// The third word of an IPv6 address that has an IPv4 address in its fourth: `::ffff:a.b.c.d`.
+const MAPPED: u32 = u32::from_ne_bytes([0, 0, 0xff, 0xff]);
+
 /// Bits of a key whose whole address is given.
 const HOST: u32 = SCOPE_BITS + 8 * ADDRESS_LEN as u32;
 
@@ -42,8 +45,7 @@ impl Flow {
     #[inline(always)]
     pub fn new(direction: u32, address: Address, port: u16, protocol: u32) -> Self {
         let (family, mut words) = match address {
-            Address::V4(address) => (0, mapped(address)),
-            Address::V6([0, 0, 0xffff_0000, address]) => (0, mapped(address)),
+            Address::V4(address) | Address::V6([0, 0, MAPPED, address]) => (0, [0, 0, MAPPED, address]),
             Address::V6(words) => (scope::IPV6, words),
         };
         if direction == scope::EGRESS && words[3] == 0 && words[0] == 0 && words[1] == 0 {
@@ -55,12 +57,6 @@ impl Flow {
         }
         Self { scope: direction | family, address: bytes(words), port, protocol }
     }
-}
-
-/// `::ffff:a.b.c.d`
-#[inline(always)]
-fn mapped(address: u32) -> [u32; 4] {
-    [0, 0, u32::from_ne_bytes([0, 0, 0xff, 0xff]), address]
 }
 
 #[inline(always)]

@@ -60,13 +60,13 @@ fn network_case(ctx: XdpContext) -> u32 {
     packed(network_decision(&case))
 }
 
-#[inline(always)]
+#[inline]
 fn network_decision(case: &NetworkCase) -> Decision {
     if case.scope == MAKING {
         return decide_socket(case.state, case.family, case.kind, case.protocol);
     }
     let address = if case.family == INET { Address::V4(case.address[0]) } else { Address::V6(case.address) };
-    decide_network(case.state, &Flow::new(case.scope, address, case.port as u16, case.protocol))
+    decide_network(case.state, &Flow::new(case.scope, address, u16::try_from(case.port).unwrap_or(0), case.protocol))
 }
 
 fn packed(decision: Decision) -> u32 {
@@ -94,7 +94,7 @@ fn random_below(bound: u64) -> u64 {
     (random * bound) >> 32
 }
 
-#[inline(always)]
+#[inline]
 fn case<T: Copy>(ctx: &XdpContext) -> Option<T> {
     let (start, end) = (ctx.data(), ctx.data_end());
     if start + size_of::<T>() > end {

@@ -3,26 +3,38 @@
 //! A new area is a file with `pub(super) const ROWS: &[Technique]` and one line in [`AREAS`].
 
 use anyhow::ensure;
+use serde_json::json;
 
-use crate::container::{ACTOR, Container, ContainerSpec, Output};
+use crate::{
+    container::{ACTOR, Container, ContainerSpec, Output},
+    offer,
+};
 
 mod changed_views;
+mod interpreters;
+mod libraries;
 mod loaded_code;
 mod memory;
 mod network;
 mod other_filesystems;
-mod partial;
+mod paths;
+mod processes;
 mod written_files;
+
+pub(crate) use self::network::NETWORK;
 
 /// All techniques, by the heading they have in docs/bypasses.md.
 const AREAS: &[(&str, &[Technique])] = &[
     ("Files that were written", written_files::ROWS),
+    ("Paths and descriptors", paths::ROWS),
     ("Code loaded into a running process", loaded_code::ROWS),
+    ("Libraries that listed programs look for", libraries::ROWS),
     ("Files of other filesystems", other_filesystems::ROWS),
     ("Executable memory", memory::ROWS),
     ("Names that mean something else", changed_views::ROWS),
+    ("Processes out of the ordinary", processes::ROWS),
     ("Traffic that no rule allows", network::ROWS),
-    ("Interpreters fed with data", partial::ROWS),
+    ("Interpreters fed with data", interpreters::ROWS),
 ];
 
 /// Exit status of an attempt that was denied with `EPERM`.
@@ -56,6 +68,14 @@ pub(crate) const ENFORCED: Suite = Suite::new("enforced", "");
 
 /// The same for what would spoil the container for others: a listed program that they need is changed.
 pub(crate) const SPOILT: Suite = Suite::new("spoilt", "");
+
+/// Code loading alone, in a container that has what a careless host gives: all devices, a socket of a process outside, and the
+/// right to search every directory.
+pub(crate) const CARELESS: Suite = Suite::new("careless", "").configured(|spec| {
+    spec.devices = true;
+    spec.capabilities.push("CAP_DAC_READ_SEARCH");
+    spec.mounts.push(json!({"destination": "/offer", "type": "bind", "source": offer::DIRECTORY, "options": ["bind"]}));
+});
 
 /// Kernels that a technique exists on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

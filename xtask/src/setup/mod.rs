@@ -5,7 +5,10 @@ mod kernels;
 mod toolchain;
 mod tools;
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Result, ensure};
 use plimsoll_tests::vm::{Accelerator, Kernel};
@@ -37,6 +40,11 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     step::found(&format!("guests run on {}", accelerator(workspace)?.name()));
     println!("{:>10}  setup ({:.1} s)", "done", started.elapsed().as_secs_f64());
     Ok(())
+}
+
+/// Fetches a Debian package and unpacks it into a directory, which must be empty.
+pub(crate) fn unpack(package: &str, directory: &Path) -> Result<()> {
+    apt::Apt::unpack(package, directory)
 }
 
 /// What `check` needs beside the rest.
