@@ -98,6 +98,10 @@ pub fn is_given(context: &LsmContext, argument: u32) -> bool {
     unsafe { generated::bpf_get_func_arg(context.as_ptr(), argument, &raw mut value) == 0 && value != 0 }
 }
 
+mod objects;
+
+pub use objects::{BpfLink, BpfMap, BpfProgram, Dentry, Mount, Name, Node, Path, SuperBlock, UnixSocket};
+
 impl Binprm {
     /// The file that this pass examines: the program, or the interpreter of the last one.
     #[inline(always)]

@@ -3,6 +3,8 @@
 #![no_main]
 #![expect(clippy::needless_pass_by_value, reason = "the macros hand contexts over by value")]
 
+mod programs;
+
 use aya_ebpf::{
     macros::{lsm, raw_tracepoint},
     programs::{LsmContext, RawTracePointContext},

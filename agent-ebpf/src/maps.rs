@@ -5,7 +5,9 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, PerCpuArray, RingBuf},
 };
-use plimsoll_abi::{AllowKey, AllowValue, Label, MAX_TASKS, MAX_WORKLOADS, STAT_COUNT, WorkloadRecord};
+use plimsoll_abi::{
+    AllowKey, AllowValue, Heartbeat, Label, MAX_TASKS, MAX_WORKLOADS, ObjectKey, PlaceKey, STAT_COUNT, WorkloadRecord,
+};
 
 /// Allowed files of all allowlists. The enforcer writes and sizes it; full means that a policy is rejected whole.
 /// Not preallocated: a node's allowlists are far smaller than the bound.
@@ -40,3 +42,23 @@ pub static STATS: PerCpuArray<u64> = PerCpuArray::with_max_entries(STAT_COUNT, 0
 /// The last sequence number given to a denial or audit.
 #[map]
 pub static SEQUENCE: Array<u64> = Array::with_max_entries(1, 0);
+
+/// Allowlist id -> the capabilities that may be used. The enforcer writes it; full means that a policy is rejected whole.
+#[map]
+pub static CAPABILITIES: HashMap<u32, u64> = HashMap::with_max_entries(4 * MAX_WORKLOADS, BPF_F_NO_PREALLOC);
+
+/// Agents that are alive, by thread group. Written by the agent at its start. Full: the agent does not start.
+#[map]
+pub static AGENTS: HashMap<u32, u64> = HashMap::with_max_entries(64, 0);
+
+/// Files and directories that are protected. Written by the agent at its start. Full: the agent does not start.
+#[map]
+pub static PLACES: HashMap<PlaceKey, u32> = HashMap::with_max_entries(1024, 0);
+
+/// Our own maps, programs and links. Written by the agent as it attaches. Full: the agent does not start.
+#[map]
+pub static OBJECTS: HashMap<ObjectKey, u32> = HashMap::with_max_entries(8192, BPF_F_NO_PREALLOC);
+
+/// The agent's last sign of life. Not read here: whether an agent lives changes no verdict.
+#[map]
+pub static HEARTBEAT: Array<Heartbeat> = Array::with_max_entries(1, 0);

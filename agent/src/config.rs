@@ -45,6 +45,9 @@ pub struct Config {
     pub report_executions: bool,
     /// Listener of `/metrics`, `/livez` and `/readyz`.
     pub admin: SocketAddr,
+    /// The file itself.
+    #[serde(skip)]
+    pub file: Option<PathBuf>,
     /// Where events go; without it they are only counted.
     pub collector: Option<Collector>,
 }
@@ -91,6 +94,7 @@ impl Default for Config {
             cgroups: "/sys/fs/cgroup".into(),
             report_executions: false,
             admin: SocketAddr::from(([127, 0, 0, 1], 9464)),
+            file: None,
             collector: None,
         }
     }
@@ -104,6 +108,7 @@ impl Config {
         let parsed: Result<Self, _> = serde_yaml::from_str(&text);
         let mut config =
             parsed.map_err(|error| ConfigError::Parse { path: path.to_owned(), message: error.to_string() })?;
+        config.file = Some(path.to_owned());
         if config.node.is_empty() {
             config.node = rustix::system::uname().nodename().to_string_lossy().into_owned();
         }

@@ -9,6 +9,8 @@ use crate::sensor::maps::{MapError, PolicyMaps};
 #[derive(Debug, Default)]
 pub(super) struct Entries {
     allow: Vec<AllowKey>,
+    /// The id, if the policy names capabilities.
+    capabilities: Option<u32>,
 }
 
 impl Entries {
@@ -31,12 +33,15 @@ impl Entries {
         for key in self.allow {
             maps.allow.remove(key)?;
         }
+        if let Some(id) = self.capabilities {
+            maps.capabilities.remove(id)?;
+        }
         Ok(count)
     }
 
     /// Entries of all kinds.
     pub(super) fn len(&self) -> usize {
-        self.allow.len()
+        self.allow.len() + usize::from(self.capabilities.is_some())
     }
 
     fn try_write(&mut self, maps: &mut PolicyMaps, id: u32, policy: &CompiledPolicy) -> Result<(), MapError> {
@@ -45,6 +50,11 @@ impl Entries {
             let (key, value) = entry.kernel(id);
             maps.allow.insert(key, value).map_err(|error| full(&error, map_names::ALLOW, policy.entries.len()))?;
             self.allow.push(key);
+        }
+        if let Some(capabilities) = policy.hardening.capabilities {
+            let inserted = maps.capabilities.insert(id, capabilities.bits());
+            inserted.map_err(|error| full(&error, map_names::CAPABILITIES, 1))?;
+            self.capabilities = Some(id);
         }
         Ok(())
     }

@@ -5,13 +5,15 @@
 #![no_std]
 
 mod event;
+mod guard;
 mod policy;
 mod stat;
 
 pub use event::{
-    ADDRESS_LEN, ANCESTORS, Ancestor, COMM_LEN, Event, Hook, Operation, PATH_LEN, Reason, UnknownCode, Verdict,
-    event_flags,
+    ADDRESS_LEN, ANCESTORS, Ancestor, COMM_LEN, Event, Hook, Injection, Operation, PATH_LEN, Reason, Tampering,
+    UnknownCode, Verdict, event_flags,
 };
+pub use guard::{Heartbeat, ObjectKey, ObjectKind, PlaceKey, protection};
 pub use policy::{AllowKey, AllowValue, Label, MAX_TASKS, MAX_WORKLOADS, Offsets, WorkloadRecord, access, state};
 pub use stat::{STAT_COUNT, Stat};
 
@@ -36,4 +38,14 @@ pub mod map_names {
     pub const STATS: &str = "STATS";
     /// Array of one `u64`: the last sequence number given to a denial.
     pub const SEQUENCE: &str = "SEQUENCE";
+    /// Hash: allowlist id (`u32`) -> the capabilities that may be used, one bit each (`u64`). Written by the enforcer alone.
+    pub const CAPABILITIES: &str = "CAPABILITIES";
+    /// Hash: thread group id (`u32`) of an agent -> when it started, in clock ticks since boot (`u64`). Written by agents.
+    pub const AGENTS: &str = "AGENTS";
+    /// Hash: [`super::PlaceKey`] -> bits of [`super::protection`] (`u32`). Written by the agent.
+    pub const PLACES: &str = "PLACES";
+    /// Hash: [`super::ObjectKey`] -> 1 (`u32`). Written by the agent.
+    pub const OBJECTS: &str = "OBJECTS";
+    /// Array of one [`super::Heartbeat`]. Written by the agent.
+    pub const HEARTBEAT: &str = "HEARTBEAT";
 }

@@ -12,6 +12,7 @@ mod compile;
 mod diagnostic;
 mod document;
 mod evaluate;
+mod hardening;
 mod policy;
 mod reference;
 mod selection;
@@ -22,6 +23,7 @@ pub use compile::{
 pub use diagnostic::{Diagnostic, Diagnostics, Place};
 pub use document::{Limits, parse, parse_all};
 pub use evaluate::{Access, FileObject, evaluate};
+pub use hardening::{Capabilities, Forbidden, Hardening};
 pub use policy::{Addition, AnonymousExec, LabelSelector, Mode, PathPattern, Policy, Selector};
 pub use reference::ReferencePattern;
 pub use selection::{WorkloadFacts, duplicate_names, select};

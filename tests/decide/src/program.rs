@@ -19,11 +19,15 @@ pub(crate) struct Case {
     pub(crate) access: u32,
     pub(crate) origin: u32,
     pub(crate) modified: u32,
+    /// 0: code, by the fields above; 1: injection; 2: an operation; 3: a capability.
+    pub(crate) kind: u32,
+    /// The operation's or the capability's number.
+    pub(crate) operand: u32,
 }
 
 impl Case {
     fn bytes(&self) -> Vec<u8> {
-        let words = [self.dev, self.access, self.origin, self.modified];
+        let words = [self.dev, self.access, self.origin, self.modified, self.kind, self.operand];
         let long = [self.state, self.ino].into_iter().flat_map(u64::to_ne_bytes);
         long.chain(words.into_iter().flat_map(u32::to_ne_bytes)).collect()
     }
@@ -44,6 +48,7 @@ unsafe impl Pod for PodValue {}
 pub(crate) struct Programs {
     ebpf: Ebpf,
     allow: HashMap<MapData, PodKey, PodValue>,
+    capabilities: HashMap<MapData, u32, u64>,
 }
 
 impl Programs {
@@ -54,11 +59,16 @@ impl Programs {
             program.load().with_context(|| format!("the kernel refuses `{name}`"))?;
         }
         let allow = ebpf.take_map(map_names::ALLOW).context("the object has no allowlist map")?;
-        Ok(Self { ebpf, allow: HashMap::try_from(allow)? })
+        let capabilities = ebpf.take_map(map_names::CAPABILITIES).context("the object has no map of capabilities")?;
+        Ok(Self { ebpf, allow: HashMap::try_from(allow)?, capabilities: HashMap::try_from(capabilities)? })
     }
 
     pub(crate) fn allow(&mut self, key: AllowKey, value: AllowValue) -> anyhow::Result<()> {
         Ok(self.allow.insert(PodKey(key), PodValue(value), 0)?)
+    }
+
+    pub(crate) fn allow_capabilities(&mut self, allowlist: u32, capabilities: u64) -> anyhow::Result<()> {
+        Ok(self.capabilities.insert(allowlist, capabilities, 0)?)
     }
 
     /// Runs a program `repeat` times; its last return value, and the mean time of one run.

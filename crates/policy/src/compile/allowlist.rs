@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 
 use crate::{
     diagnostic::Place,
+    hardening::Hardening,
     policy::{AnonymousExec, Mode, PathPattern},
 };
 
@@ -23,6 +24,8 @@ pub struct CompiledPolicy {
     pub mode: Mode,
     /// Whether memory without a file may become code.
     pub anonymous_exec: AnonymousExec,
+    /// What it may do beside running code.
+    pub hardening: Hardening,
     /// What may run, one entry for each inode, in the order of the inodes.
     pub entries: Vec<Entry>,
     /// Exec-capable files of the image that may not run, in the order of the inventory.
@@ -151,7 +154,7 @@ impl CompiledPolicy {
     pub fn state(&self, allowlist: u32) -> u64 {
         let enforce = if self.mode == Mode::Enforce { state::ENFORCE } else { 0 };
         let anonymous = if self.anonymous_exec == AnonymousExec::Allow { state::ALLOW_ANONYMOUS_EXEC } else { 0 };
-        state::ACTIVE | enforce | anonymous | u64::from(allowlist)
+        state::ACTIVE | enforce | anonymous | self.hardening.state() | u64::from(allowlist)
     }
 }
 
