@@ -5,10 +5,14 @@
 
 use std::{io, process::ExitCode};
 
+mod child;
 mod execute;
+mod harden;
+mod inject;
 mod mapping;
 mod measure;
 mod process;
+mod ring;
 
 /// What came of a technique: `Err` if it could not be tried, else the kernel's answer.
 type Attempt = anyhow::Result<io::Result<()>>;
@@ -66,6 +70,30 @@ fn attempt(arguments: &[&str]) -> Attempt {
         ["write-exec-map", file] => mapping::writable(file),
         ["anonymous-exec"] => Ok(mapping::anonymous()),
         ["anonymous-protect"] => mapping::anonymous_protect(),
+        ["trace", request] => inject::attach(request),
+        ["trace-me"] => inject::trace_me(),
+        ["process-write"] => inject::process_memory(true),
+        ["process-read"] => inject::process_memory(false),
+        ["child-memory"] => inject::memory_of_child(),
+        ["child-descriptor"] => inject::descriptor_of_child(),
+        ["own-memory"] => inject::own_memory(),
+        ["own-memory-by-ring"] => inject::own_memory_by_ring(),
+        ["look-at-processes"] => inject::look(),
+        ["operation", name] => harden::operation(name),
+        ["mounted-file", kind, options, file] => harden::mounted_file(kind, options, file),
+        ["open-for-writing", file] => Ok(harden::open_for_writing(file)),
+        ["ring"] => Ok(ring::make()),
+        ["polled-ring"] => Ok(ring::make_polled()),
+        ["ring-credentials"] => ring::register_credentials(),
+        ["map-by-id", id] => Ok(harden::map_by_number(id.parse()?)),
+        ["pinned", path] => harden::pinned(path),
+        ["capability", name] => harden::capability(name),
+        ["to-process", what, process] => harden::to_process(what, process),
+        ["mount-over", path] => Ok(harden::mount("tmpfs", path, "tmpfs", 0)),
+        ["unmount", path] => Ok(harden::unmount(path)),
+        ["unlink", path] => Ok(std::fs::remove_file(path)),
+        ["rename", from, to] => Ok(std::fs::rename(from, to)),
+        ["connect", path] => Ok(std::os::unix::net::UnixStream::connect(path).map(drop)),
         _ => anyhow::bail!("unknown technique or wrong number of arguments: {arguments:?}"),
     }
 }

@@ -20,6 +20,7 @@ mod enforcement;
 mod faults;
 mod no_bpf;
 mod stage;
+mod tamper;
 mod technique;
 
 /// Runs the tests for a kernel without BPF LSM instead.
@@ -62,8 +63,9 @@ fn test() -> ExitCode {
 
 /// First what works without a policy, then what does not with one.
 fn all() -> Vec<Trial> {
-    let tests = [baseline::tests(), bypass::baselines(), enforcement::tests(), bypass::denials(), faults::tests()];
-    tests.into_iter().flatten().collect()
+    let plain = [baseline::tests(), bypass::baselines(), enforcement::tests(), bypass::denials()];
+    let tests = plain.into_iter().chain([faults::tests(), tamper::tests()]);
+    tests.flatten().collect()
 }
 
 /// A test that fails with everything an error has to say.

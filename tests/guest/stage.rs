@@ -26,7 +26,7 @@ pub(crate) fn policy(suite: &str, mode: &str) -> String {
 }
 
 /// The same with more lines in its `spec`.
-fn policy_with(suite: &str, mode: &str, spec: &str) -> String {
+pub(crate) fn policy_with(suite: &str, mode: &str, spec: &str) -> String {
     format!(
         "apiVersion: plimsoll.dev/v1alpha1\nkind: EnforcementPolicy\nmetadata:\n  name: {suite}\nspec:\n  selector:\n    \
          labels:\n      suite: {suite}\n  mode: {mode}\n  evidence: package-digest\n{spec}"
@@ -58,6 +58,11 @@ pub(crate) fn set_up(report_executions: bool) -> Result<Stage> {
         node.write_policy(&format!("{}.yaml", suite.name), &policy_with(suite.name, "Enforce", suite.spec))?;
     }
     node.write_policy("monitored.yaml", &policy("monitored", "Monitor"))?;
+    let writer = policy_with("cgroup-writer", "Enforce", "  hardening: {kernelFiles: Allow}\n");
+    node.write_policy("cgroup-writer.yaml", &writer)?;
+    for (name, text) in crate::tamper::policies() {
+        node.write_policy(&format!("{name}.yaml"), &text)?;
+    }
     let collector = Collector::start(directory)?;
     let agent = node.start_agent()?;
     Ok(Stage { collector, node, agent })
