@@ -95,6 +95,23 @@ fn resolve(btf: &Btf) -> Result<Offsets, OffsetsError> {
         peer_address6: at("sock_common", "skc_v6_daddr")?,
         msg_control: at("msghdr", "msg_control")?,
         msg_control_len: at("msghdr", "msg_controllen")?,
+        file_mode: at("file", "f_mode")?,
+        inode_mode: at("inode", "i_mode")?,
+        inode_rdev: at("inode", "i_rdev")?,
+        dentry_parent: at("dentry", "d_parent")?,
+        path_mnt: at("path", "mnt")?,
+        mnt_sb: at("vfsmount", "mnt_sb")?,
+        mnt_root: at("vfsmount", "mnt_root")?,
+        task_group_leader: at("task_struct", "group_leader")?,
+        task_start_boottime: at("task_struct", "start_boottime")?,
+        map_id: at("bpf_map", "id")?,
+        prog_aux: at("bpf_prog", "aux")?,
+        prog_aux_id: at("bpf_prog_aux", "id")?,
+        link_id: at("bpf_link", "id")?,
+        proc_inode_pid: at("proc_inode", "pid")?.wrapping_sub(at("proc_inode", "vfs_inode")?),
+        pid_number: at("pid", "numbers")? + at("upid", "nr")?,
+        qstr_name: at("qstr", "name")?,
+        unix_dentry: at("unix_sock", "path")? + at("path", "dentry")?,
         ..overlay
     })
 }
