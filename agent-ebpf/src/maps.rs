@@ -7,8 +7,8 @@ use aya_ebpf::{
     maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf},
 };
 use plimsoll_abi::{
-    AllowKey, AllowValue, CGROUP_MARKS as CGROUP_PLACES, Heartbeat, Label, MAX_TASKS, MAX_WORKLOADS, ObjectKey, PlaceKey,
-    STAT_COUNT, TASK_MARKS as TASK_PLACES, TaskMark, WorkloadRecord,
+    AllowKey, AllowValue, CGROUP_MARKS as CGROUP_PLACES, Heartbeat, Label, MAX_TASKS, MAX_WORKLOADS, ObjectKey,
+    PlaceKey, STAT_COUNT, TASK_MARKS as TASK_PLACES, TaskMark, WorkloadRecord,
     network::{AddressKey, MAX_PREFIXES, PortRanges},
 };
 
