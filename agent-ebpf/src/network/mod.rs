@@ -50,10 +50,11 @@ pub fn bind(address: Address, port: u16, protocol: u32) -> i32 {
 #[inline(always)]
 pub fn listen(socket: Socket) -> i32 {
     let sock = socket.sock();
-    if !sock.is_inet() {
+    if !may_be_inet(sock) {
         return 0;
     }
     let Some(subject) = governed() else { return 0 };
+    let Some(sock) = sock else { return refuse(&subject, Hook::Listen, 0) };
     if !is_own(&subject, sock) {
         return refuse(&subject, Hook::Listen, FOREIGN_SOCKET);
     }
@@ -65,11 +66,14 @@ pub fn listen(socket: Socket) -> i32 {
 #[inline(always)]
 pub fn accept(socket: Socket) -> i32 {
     let sock = socket.sock();
-    if !sock.is_inet() {
+    if !may_be_inet(sock) {
         return 0;
     }
     let Some(subject) = governed() else { return 0 };
-    if is_own(&subject, sock) { 0 } else { refuse(&subject, Hook::Accept, FOREIGN_SOCKET) }
+    if sock.is_some_and(|sock| is_own(&subject, sock)) {
+        return 0;
+    }
+    refuse(&subject, Hook::Accept, FOREIGN_SOCKET)
 }
 
 /// Decides on a peer that wants to connect. No task acts here, so the socket's cgroup says whose it is.
@@ -102,7 +106,7 @@ pub fn create(family: u32, kind: u32, protocol: u32) -> i32 {
 /// Refuses options by which a sender chooses the way, and so the machine that gets the packet first.
 #[inline(always)]
 pub fn set_option(socket: Socket, level: u32, name: u32) -> i32 {
-    if !is_route(level, name) || !socket.sock().is_inet() {
+    if !is_route(level, name) || !may_be_inet(socket.sock()) {
         return 0;
     }
     let Some(subject) = governed() else { return 0 };
@@ -113,7 +117,7 @@ pub fn set_option(socket: Socket, level: u32, name: u32) -> i32 {
 #[inline(always)]
 pub fn send(socket: Socket, message: Message) -> i32 {
     let (control, length) = message.control();
-    if length < CONTROL_HEADER || !socket.sock().is_inet() {
+    if length < CONTROL_HEADER || !may_be_inet(socket.sock()) {
         return 0;
     }
     let Some(subject) = governed() else { return 0 };
@@ -134,6 +138,12 @@ pub fn send(socket: Socket, message: Message) -> i32 {
         }
     }
     refuse(&subject, Hook::Send, SOURCE_ROUTE)
+}
+
+/// Whether addresses and ports are IP's; what cannot be told counts as if they were.
+#[inline(always)]
+fn may_be_inet(sock: Option<Sock>) -> bool {
+    sock.is_none_or(Sock::is_inet)
 }
 
 /// `IP_OPTIONS` and `IP_RETOPTS`; `IPV6_RTHDR`, `IPV6_2292RTHDR` and `IPV6_2292PKTOPTIONS`.

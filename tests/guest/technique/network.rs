@@ -203,7 +203,7 @@ pub(super) const ROWS: &[Technique] = &[
     network("network-socket-alg", "the kernel's cryptography", "AF_ALG; CVE-2025-38079")
         .by(&["network", "socket", "38", "5", "0"])
         .denied(SOCKET, RULE),
-    network("network-socket-netfilter", "rules that rewrite addresses", "NETLINK_NETFILTER; CVE-2024-1086")
-        .by(&["network", "socket", "16", "3", "12"])
+    network("network-socket-netlink", "netlink beside routes and addresses", "netlink(7), NETLINK_GENERIC; genl(8)")
+        .by(&["network", "socket", "16", "3", "16"])
         .denied(SOCKET, RULE),
 ];
