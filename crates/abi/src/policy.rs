@@ -183,6 +183,7 @@ pub struct Offsets {
     /// From `struct unix_sock` to the dentry that it is bound to.
     pub unix_dentry: u64,
     pub qstr_name: u64,
+    pub task_real_cred: u64,
 }
 
 impl Offsets {
@@ -241,6 +242,7 @@ impl Offsets {
         pid_number: 0,
         unix_dentry: 0,
         qstr_name: 0,
+        task_real_cred: 0,
     };
 }
 
@@ -251,5 +253,5 @@ const _: () = {
     assert!(size_of::<TaskMark>() == 16);
     assert!(MAX_WORKLOADS <= 1 << 12 && MAX_INCARNATION < 1 << 20);
     assert!(size_of::<WorkloadRecord>() == 24);
-    assert!(size_of::<Offsets>() == 53 * 8);
+    assert!(size_of::<Offsets>() == 54 * 8);
 };
