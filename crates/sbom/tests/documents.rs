@@ -142,6 +142,15 @@ fn every_invalid_document_is_refused_with_its_place() {
         "dsse.json",
         "statement.json",
         "cyclonedx.xml",
+        "bundle-of-a-digest.json",
+        "dsse-in-dsse.json",
+        "statement-in-statement.json",
+        "dsse-beside-document.json",
+        "dsse-not-base64.json",
+        "dsse-cut.json",
+        "data-without-statement.json",
+        "statement-of-something-else.json",
+        "statement-without-predicate.json",
     ];
     let messages: Vec<String> = names.iter().map(|name| format!("{name}: {}\n", refused(name))).collect();
     expect![[r#"
@@ -152,14 +161,23 @@ fn every_invalid_document_is_refused_with_its_place() {
         bad-digest.json: `components[0].components[0].hashes`: `c0ffee` is not a sha256 digest
         field-twice.json: line 1, column 79: duplicate field `components`
         trailing.json: line 1, column 48: trailing characters
-        list.json: neither SPDX 2.2/2.3, CycloneDX nor Syft JSON: looks like a list; an SBOM is a JSON object
-        two-formats.json: neither SPDX 2.2/2.3, CycloneDX nor Syft JSON: looks like two formats at once
+        list.json: no SBOM that can be read: looks like a list; an SBOM is a JSON object
+        two-formats.json: no SBOM that can be read: looks like two formats at once
         future-cyclonedx.json: CycloneDX version `2.0` is not supported; supported: 1.2 to 1.7
         old-spdx.json: SPDX version `SPDX-2.1` is not supported; supported: SPDX-2.2, SPDX-2.3
-        spdx-3.json: neither SPDX 2.2/2.3, CycloneDX nor Syft JSON: looks like JSON-LD, perhaps SPDX 3; ask the generator for SPDX 2.3
-        dsse.json: neither SPDX 2.2/2.3, CycloneDX nor Syft JSON: looks like a signed envelope; verify it and pass the SBOM inside
-        statement.json: neither SPDX 2.2/2.3, CycloneDX nor Syft JSON: looks like an in-toto statement; pass its `predicate`
-        cyclonedx.xml: neither SPDX 2.2/2.3, CycloneDX nor Syft JSON: looks like XML; ask the generator for JSON
+        spdx-3.json: no SBOM that can be read: looks like JSON-LD, perhaps SPDX 3; ask the generator for SPDX 2.3
+        dsse.json: inside the DSSE envelope: line 1, column 0: the document ends too early; it may have been cut off
+        statement.json: inside the in-toto statement: no SBOM that can be read: looks like some other JSON
+        cyclonedx.xml: no SBOM that can be read: looks like XML; ask the generator for JSON
+        bundle-of-a-digest.json: no SBOM that can be read: looks like a sigstore bundle that holds no document, only a signature
+        dsse-in-dsse.json: inside the DSSE envelope: no SBOM that can be read: looks like an envelope in an envelope of the same or an inner kind
+        statement-in-statement.json: inside the in-toto statement: no SBOM that can be read: looks like an envelope in an envelope of the same or an inner kind
+        dsse-beside-document.json: no SBOM that can be read: looks like two formats at once
+        dsse-not-base64.json: `payload` is not base64: Invalid symbol 123, offset 0.
+        dsse-cut.json: inside the DSSE envelope: line 1, column 900, at `predicate`: the document ends too early; it may have been cut off
+        data-without-statement.json: no SBOM that can be read: looks like an envelope in an envelope of the same or an inner kind
+        statement-of-something-else.json: inside the in-toto statement: no SBOM that can be read: looks like some other JSON
+        statement-without-predicate.json: no SBOM that can be read: looks like an in-toto statement without a predicate
     "#]].assert_eq(&messages.concat());
     let fixtures = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/invalid")).unwrap();
     assert_eq!(fixtures.count(), names.len(), "a fixture is not in this test");

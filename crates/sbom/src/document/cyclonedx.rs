@@ -11,11 +11,11 @@ use serde::{
 };
 
 use super::{
-    Format, Sbom, SbomError, SbomPackage,
+    Contents, Format, SbomError, SbomPackage,
     assembly::{Assembly, digests},
     json::{self, List},
 };
-use crate::{digest::Sha256, limits::Limits};
+use crate::limits::Limits;
 
 const VERSIONS: [&str; 6] = ["1.2", "1.3", "1.4", "1.5", "1.6", "1.7"];
 
@@ -86,7 +86,7 @@ struct Property<'a> {
     value: Option<Cow<'a, str>>,
 }
 
-pub(super) fn parse(text: &str, digest: Sha256, limits: &Limits) -> Result<Sbom, SbomError> {
+pub(super) fn parse(text: &str, limits: &Limits) -> Result<Contents, SbomError> {
     let document: Document<'_> = json::read(text)?;
     if document.bom_format != "CycloneDX" {
         return Err(SbomError::Unrecognised { looks_like: "JSON whose `bomFormat` is not `CycloneDX`" });
@@ -100,15 +100,12 @@ pub(super) fn parse(text: &str, digest: Sha256, limits: &Limits) -> Result<Sbom,
         add(&mut assembly, component, None, &|| format!("components[{position}]"))?;
     }
     let (name, generator) = document.metadata.map(described).unwrap_or_default();
-    Ok(Sbom {
+    Ok(Contents {
         format: Format::CycloneDx,
         spec_version: document.spec_version.into_owned(),
         name,
         generator,
-        packages: assembly.packages,
-        files: assembly.files,
-        rejected: assembly.rejected,
-        digest,
+        assembly,
     })
 }
 
@@ -125,7 +122,7 @@ fn tool_name(tool: &Tool<'_>) -> Option<String> {
 
 /// Recurses as deep as the components nest, which [`Limits::max_depth`] bounds.
 fn add(
-    assembly: &mut Assembly<'_>,
+    assembly: &mut Assembly,
     component: &Component<'_>,
     parent: Option<usize>,
     place: &dyn Fn() -> String,
@@ -148,7 +145,7 @@ fn add(
 
 /// Syft and sbom4files put the path into `name`; cdxgen puts a base name there and the paths into `SrcFile` properties.
 fn add_file(
-    assembly: &mut Assembly<'_>,
+    assembly: &mut Assembly,
     component: &Component<'_>,
     package: Option<usize>,
     place: &dyn Fn() -> String,

@@ -9,6 +9,7 @@
 
 mod assembly;
 mod cyclonedx;
+mod envelope;
 mod error;
 mod json;
 mod spdx;
@@ -18,12 +19,15 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 
+pub use envelope::{Statement, Subject, Wrapping};
 pub use error::{Place, SbomError};
 
 use crate::{
     digest::{Digests, Sha256},
     limits::Limits,
 };
+use assembly::Assembly;
+use envelope::Opened;
 
 /// A document's kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -65,8 +69,12 @@ pub struct Sbom {
     pub files: Vec<SbomFile>,
     /// File entries that were left out because their path can name no file of an image.
     pub rejected: RejectedPaths,
-    /// SHA-256 of the document's bytes.
+    /// SHA-256 of the bytes given, wrappings included.
     pub digest: Sha256,
+    /// What the document was wrapped in, outermost first; empty if it was bare. No signature was checked.
+    pub wrappings: Vec<Wrapping>,
+    /// The in-toto statement around the document, if it had one.
+    pub statement: Option<Statement>,
 }
 
 /// A package as the SBOM names it.
@@ -100,24 +108,62 @@ pub struct RejectedPaths {
     pub examples: Vec<String>,
 }
 
-/// Reads a document, whatever its format: that is decided by content.
+/// Reads a document, whatever its format and whatever it is wrapped in: both are decided by content.
 ///
-/// Either the whole document is taken in or nothing is. `bytes` may start with a UTF-8 byte order mark.
+/// Either the whole document is taken in or nothing is. `bytes` may start with a UTF-8 byte order mark. Signatures of
+/// envelopes are not checked.
 pub fn parse(bytes: &[u8], limits: &Limits) -> Result<Sbom, SbomError> {
     if bytes.len() > limits.max_bytes {
         return Err(SbomError::TooLarge { size: bytes.len(), limit: limits.max_bytes });
     }
-    let text = json::text(bytes)?;
+    let mut opened = Opened::default();
+    let contents = unwrapped(json::text(bytes)?, &mut opened, limits)?;
+    Ok(Sbom {
+        format: contents.format,
+        spec_version: contents.spec_version,
+        name: contents.name,
+        generator: contents.generator,
+        packages: contents.assembly.packages,
+        files: contents.assembly.files,
+        rejected: contents.assembly.rejected,
+        digest: Sha256::of(bytes),
+        wrappings: opened.wrappings,
+        statement: opened.statement,
+    })
+}
+
+/// What a format's reader makes of a document.
+struct Contents {
+    format: Format,
+    spec_version: String,
+    name: String,
+    generator: Option<String>,
+    assembly: Assembly,
+}
+
+/// Recurses once for each wrapping, of which there are four at most.
+fn unwrapped(text: &str, opened: &mut Opened, limits: &Limits) -> Result<Contents, SbomError> {
     json::check_depth(text, limits.max_depth.min(Limits::DEEPEST))?;
-    let digest = Sha256::of(bytes);
     match detect(text)? {
-        Format::Spdx => spdx::parse(text, digest, limits),
-        Format::CycloneDx => cyclonedx::parse(text, digest, limits),
-        Format::Syft => syft::parse(text, digest, limits),
+        Content::Document(Format::Spdx) => spdx::parse(text, limits),
+        Content::Document(Format::CycloneDx) => cyclonedx::parse(text, limits),
+        Content::Document(Format::Syft) => syft::parse(text, limits),
+        Content::Wrapped(wrapping) => {
+            let inside = |error| SbomError::Inside { wrapping, source: Box::new(error) };
+            let inner = opened.open(wrapping, text)?;
+            unwrapped(&inner, opened, limits).map_err(inside)
+        }
     }
 }
 
-/// The top-level fields that tell documents apart; their values do not matter here.
+/// What a text turns out to be.
+#[derive(Clone, Copy)]
+enum Content {
+    Document(Format),
+    Wrapped(Wrapping),
+}
+
+/// The top-level fields that tell documents and wrappings apart; their values do not matter here.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Probe {
@@ -127,13 +173,16 @@ struct Probe {
     schema: Option<IgnoredAny>,
     #[serde(rename = "@context")]
     context: Option<IgnoredAny>,
+    payload: Option<IgnoredAny>,
     payload_type: Option<IgnoredAny>,
     predicate_type: Option<IgnoredAny>,
-    #[serde(rename = "dsseEnvelope")]
-    envelope: Option<IgnoredAny>,
+    dsse_envelope: Option<IgnoredAny>,
+    message_signature: Option<IgnoredAny>,
+    #[serde(rename = "Data")]
+    data: Option<IgnoredAny>,
 }
 
-fn detect(text: &str) -> Result<Format, SbomError> {
+fn detect(text: &str) -> Result<Content, SbomError> {
     match text.trim_start().chars().next() {
         Some('<') => return Err(SbomError::Unrecognised { looks_like: "XML; ask the generator for JSON" }),
         // serde would take a list for the fields in their order.
@@ -142,26 +191,25 @@ fn detect(text: &str) -> Result<Format, SbomError> {
     }
     let probe: Probe = json::read(text)?;
     let found = [
-        (probe.spdx_version.is_some(), Format::Spdx),
-        (probe.bom_format.is_some(), Format::CycloneDx),
-        (probe.artifacts.is_some() && probe.schema.is_some(), Format::Syft),
+        (probe.spdx_version.is_some(), Content::Document(Format::Spdx)),
+        (probe.bom_format.is_some(), Content::Document(Format::CycloneDx)),
+        (probe.artifacts.is_some() && probe.schema.is_some(), Content::Document(Format::Syft)),
+        (
+            probe.dsse_envelope.is_some() || probe.message_signature.is_some(),
+            Content::Wrapped(Wrapping::SigstoreBundle),
+        ),
+        (probe.payload.is_some() && probe.payload_type.is_some(), Content::Wrapped(Wrapping::Dsse)),
+        (probe.predicate_type.is_some(), Content::Wrapped(Wrapping::Statement)),
+        (probe.data.is_some(), Content::Wrapped(Wrapping::CosignPredicate)),
     ];
-    let mut formats = found.into_iter().filter_map(|(present, format)| present.then_some(format));
-    match (formats.next(), formats.next()) {
-        (Some(format), None) => Ok(format),
+    let mut contents = found.into_iter().filter_map(|(present, content)| present.then_some(content));
+    match (contents.next(), contents.next()) {
+        (Some(content), None) => Ok(content),
+        // Whoever verified the one must not be given the other.
         (Some(_), Some(_)) => Err(SbomError::Unrecognised { looks_like: "two formats at once" }),
-        (None, _) => Err(SbomError::Unrecognised { looks_like: resemblance(&probe) }),
-    }
-}
-
-fn resemblance(probe: &Probe) -> &'static str {
-    if probe.payload_type.is_some() || probe.envelope.is_some() {
-        "a signed envelope; verify it and pass the SBOM inside"
-    } else if probe.predicate_type.is_some() {
-        "an in-toto statement; pass its `predicate`"
-    } else if probe.context.is_some() {
-        "JSON-LD, perhaps SPDX 3; ask the generator for SPDX 2.3"
-    } else {
-        "some other JSON"
+        (None, _) if probe.context.is_some() => {
+            Err(SbomError::Unrecognised { looks_like: "JSON-LD, perhaps SPDX 3; ask the generator for SPDX 2.3" })
+        }
+        (None, _) => Err(SbomError::Unrecognised { looks_like: "some other JSON" }),
     }
 }

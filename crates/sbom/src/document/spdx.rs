@@ -5,11 +5,11 @@ use std::{borrow::Cow, collections::HashMap};
 use serde::Deserialize;
 
 use super::{
-    Format, Sbom, SbomError, SbomPackage,
+    Contents, Format, SbomError, SbomPackage,
     assembly::{Assembly, digests},
     json::{self, List},
 };
-use crate::{digest::Sha256, limits::Limits};
+use crate::limits::Limits;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -89,7 +89,7 @@ struct Relationship<'a> {
     related_spdx_element: Cow<'a, str>,
 }
 
-pub(super) fn parse(text: &str, digest: Sha256, limits: &Limits) -> Result<Sbom, SbomError> {
+pub(super) fn parse(text: &str, limits: &Limits) -> Result<Contents, SbomError> {
     let document: Document<'_> = json::read(text)?;
     let spec_version = match &*document.spdx_version {
         "SPDX-2.2" => "2.2",
@@ -97,15 +97,12 @@ pub(super) fn parse(text: &str, digest: Sha256, limits: &Limits) -> Result<Sbom,
         other => return Err(unsupported(other)),
     };
     let assembly = assemble(&document, limits)?;
-    Ok(Sbom {
+    Ok(Contents {
         format: Format::Spdx,
         spec_version: spec_version.to_owned(),
         generator: document.creation_info.as_ref().and_then(generator),
         name: document.name.map(Cow::into_owned).unwrap_or_default(),
-        packages: assembly.packages,
-        files: assembly.files,
-        rejected: assembly.rejected,
-        digest,
+        assembly,
     })
 }
 
@@ -120,7 +117,7 @@ fn generator(info: &CreationInfo<'_>) -> Option<String> {
     if tools.is_empty() { None } else { Some(tools.join(", ")) }
 }
 
-fn assemble<'l>(document: &Document<'_>, limits: &'l Limits) -> Result<Assembly<'l>, SbomError> {
+fn assemble(document: &Document<'_>, limits: &Limits) -> Result<Assembly, SbomError> {
     let mut assembly = Assembly::new(limits);
     let (mut packages, mut files) = (HashMap::new(), HashMap::new());
     for package in &document.packages.0 {

@@ -8,11 +8,11 @@ use std::{borrow::Cow, collections::HashMap};
 use serde::Deserialize;
 
 use super::{
-    Format, Sbom, SbomError, SbomPackage,
+    Contents, Format, SbomError, SbomPackage,
     assembly::{Assembly, digests},
     json::{self, List},
 };
-use crate::{digest::Sha256, limits::Limits};
+use crate::limits::Limits;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -105,18 +105,15 @@ struct Schema<'a> {
     version: Cow<'a, str>,
 }
 
-pub(super) fn parse(text: &str, digest: Sha256, limits: &Limits) -> Result<Sbom, SbomError> {
+pub(super) fn parse(text: &str, limits: &Limits) -> Result<Contents, SbomError> {
     let document: Document<'_> = json::read(text)?;
     let assembly = assemble(&document, limits)?;
-    Ok(Sbom {
+    Ok(Contents {
         format: Format::Syft,
         spec_version: document.schema.version.into_owned(),
         name: document.source.and_then(|source| source.name).map(Cow::into_owned).unwrap_or_default(),
         generator: document.descriptor.as_ref().and_then(generator),
-        packages: assembly.packages,
-        files: assembly.files,
-        rejected: assembly.rejected,
-        digest,
+        assembly,
     })
 }
 
@@ -125,7 +122,7 @@ fn generator(descriptor: &Descriptor<'_>) -> Option<String> {
     Some(descriptor.version.as_deref().map_or_else(|| name.to_owned(), |version| format!("{name} {version}")))
 }
 
-fn assemble<'l>(document: &Document<'_>, limits: &'l Limits) -> Result<Assembly<'l>, SbomError> {
+fn assemble(document: &Document<'_>, limits: &Limits) -> Result<Assembly, SbomError> {
     let mut assembly = Assembly::new(limits);
     let (mut packages, mut files) = (HashMap::new(), HashMap::new());
     for artifact in &document.artifacts.0 {
