@@ -1,6 +1,7 @@
-//! SBOM documents: SPDX 2.2 and 2.3, CycloneDX 1.2 to 1.7, Syft's own format, all as JSON.
+//! SBOM documents: SPDX 2.2, 2.3 and 3.0, CycloneDX 1.2 to 1.7, Syft's own format, bare or wrapped.
 //!
-//! The readers are written by hand, as tolerant serde structures of the few fields that matter, because no published
+//! Syntax is left to `serde_json`, `serde-saphyr` and `quick-xml`. What the formats mean is read by hand, by tolerant
+//! structures of the few fields that matter, because no published
 //! crate reads what generators really emit: `cyclonedx-bom` refuses CycloneDX 1.6 and 1.7; `spdx-rs` and `serde-spdx`
 //! refuse files without checksums (early Syft) or a purpose spelled `OPERATING-SYSTEM` (melange); none knows Syft's
 //! format. Unknown fields and values are ignored; a wrong type, a malformed digest or a field given twice is an error.
@@ -9,15 +10,18 @@
 
 mod assembly;
 mod cyclonedx;
+mod detect;
 mod envelope;
 mod error;
 mod json;
+mod links;
 mod spdx;
+mod stream;
 mod syft;
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde::Serialize;
 
 pub use envelope::{Statement, Subject, Wrapping};
 pub use error::{Place, SbomError};
@@ -27,6 +31,7 @@ use crate::{
     limits::Limits,
 };
 use assembly::Assembly;
+use detect::Content;
 use envelope::Opened;
 
 /// A document's kind.
@@ -65,7 +70,7 @@ pub struct Sbom {
     pub generator: Option<String>,
     /// Packages, in the document's order.
     pub packages: Vec<SbomPackage>,
-    /// Files, in the document's order. One path may occur more than once: entries are alternatives.
+    /// Files, in the document's order, those nested in another file before it. One path may occur more than once: entries are alternatives.
     pub files: Vec<SbomFile>,
     /// File entries that were left out because their path can name no file of an image.
     pub rejected: RejectedPaths,
@@ -143,73 +148,24 @@ struct Contents {
 
 /// Recurses once for each wrapping, of which there are four at most.
 fn unwrapped(text: &str, opened: &mut Opened, limits: &Limits) -> Result<Contents, SbomError> {
-    json::check_depth(text, limits.max_depth.min(Limits::DEEPEST))?;
-    match detect(text)? {
-        Content::Document(Format::Spdx) => spdx::parse(text, limits),
-        Content::Document(Format::CycloneDx) => cyclonedx::parse(text, limits),
-        Content::Document(Format::Syft) => syft::parse(text, limits),
+    let max_depth = limits.max_depth.min(Limits::DEEPEST);
+    let limits = &Limits { max_depth, ..*limits };
+    // Brackets of the other forms mean nothing; their readers count depth themselves.
+    if text.trim_start().starts_with(['{', '[']) {
+        json::check_depth(text, max_depth)?;
+    }
+    match detect::content(text)? {
+        Content::SpdxJson => spdx::two::json(text, limits),
+        Content::SpdxJsonLd => spdx::three::json(text, limits),
+        Content::SpdxYaml => spdx::yaml::read(text, limits),
+        Content::SpdxTagValue => spdx::tag_value::read(text, limits),
+        Content::CycloneDxJson => cyclonedx::json::read(text, limits),
+        Content::CycloneDxXml => cyclonedx::xml::read(text, limits),
+        Content::Syft => syft::read(text, limits),
         Content::Wrapped(wrapping) => {
             let inside = |error| SbomError::Inside { wrapping, source: Box::new(error) };
             let inner = opened.open(wrapping, text)?;
             unwrapped(&inner, opened, limits).map_err(inside)
         }
-    }
-}
-
-/// What a text turns out to be.
-#[derive(Clone, Copy)]
-enum Content {
-    Document(Format),
-    Wrapped(Wrapping),
-}
-
-/// The top-level fields that tell documents and wrappings apart; their values do not matter here.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Probe {
-    spdx_version: Option<IgnoredAny>,
-    bom_format: Option<IgnoredAny>,
-    artifacts: Option<IgnoredAny>,
-    schema: Option<IgnoredAny>,
-    #[serde(rename = "@context")]
-    context: Option<IgnoredAny>,
-    payload: Option<IgnoredAny>,
-    payload_type: Option<IgnoredAny>,
-    predicate_type: Option<IgnoredAny>,
-    dsse_envelope: Option<IgnoredAny>,
-    message_signature: Option<IgnoredAny>,
-    #[serde(rename = "Data")]
-    data: Option<IgnoredAny>,
-}
-
-fn detect(text: &str) -> Result<Content, SbomError> {
-    match text.trim_start().chars().next() {
-        Some('<') => return Err(SbomError::Unrecognised { looks_like: "XML; ask the generator for JSON" }),
-        // serde would take a list for the fields in their order.
-        Some('[') => return Err(SbomError::Unrecognised { looks_like: "a list; an SBOM is a JSON object" }),
-        _ => {}
-    }
-    let probe: Probe = json::read(text)?;
-    let found = [
-        (probe.spdx_version.is_some(), Content::Document(Format::Spdx)),
-        (probe.bom_format.is_some(), Content::Document(Format::CycloneDx)),
-        (probe.artifacts.is_some() && probe.schema.is_some(), Content::Document(Format::Syft)),
-        (
-            probe.dsse_envelope.is_some() || probe.message_signature.is_some(),
-            Content::Wrapped(Wrapping::SigstoreBundle),
-        ),
-        (probe.payload.is_some() && probe.payload_type.is_some(), Content::Wrapped(Wrapping::Dsse)),
-        (probe.predicate_type.is_some(), Content::Wrapped(Wrapping::Statement)),
-        (probe.data.is_some(), Content::Wrapped(Wrapping::CosignPredicate)),
-    ];
-    let mut contents = found.into_iter().filter_map(|(present, content)| present.then_some(content));
-    match (contents.next(), contents.next()) {
-        (Some(content), None) => Ok(content),
-        // Whoever verified the one must not be given the other.
-        (Some(_), Some(_)) => Err(SbomError::Unrecognised { looks_like: "two formats at once" }),
-        (None, _) if probe.context.is_some() => {
-            Err(SbomError::Unrecognised { looks_like: "JSON-LD, perhaps SPDX 3; ask the generator for SPDX 2.3" })
-        }
-        (None, _) => Err(SbomError::Unrecognised { looks_like: "some other JSON" }),
     }
 }
