@@ -71,12 +71,23 @@ fn nesting_is_bounded_in_xml_too() {
 }
 
 #[test]
+fn files_without_substance_are_counted_against_the_documents_size() {
+    let document = |count: usize| {
+        let files = vec![r#"{"type":"file","name":"a"}"#; count].join(",");
+        format!(r#"{{"bomFormat": "CycloneDX", "specVersion": "1.6", "components": [{files}]}}"#)
+    };
+    assert_eq!(parse(document(100_000).as_bytes(), &Limits::default()).unwrap().files.len(), 100_000);
+    let error = parse(document(200_000).as_bytes(), &Limits::default()).unwrap_err();
+    assert!(matches!(error, SbomError::TooMany { what: "files", limit: 142_000..143_000 }), "{error}");
+}
+
+#[test]
 fn relationships_to_nothing_are_counted() {
     let edge = r#"{"spdxElementId": "a", "relationshipType": "CONTAINS", "relatedSpdxElement": "b"}"#;
     let edges = vec![edge; 30].join(",");
     let document = format!(r#"{{"spdxVersion": "SPDX-2.3", "relationships": [{edges}]}}"#);
     let limits = Limits { max_files: 10, ..Limits::default() };
-    assert_eq!(parse(document.as_bytes(), &limits).unwrap_err().to_string(), "more than 20 relationships");
+    assert_eq!(parse(document.as_bytes(), &limits).unwrap_err().to_string(), "more than 10 relationships");
 }
 
 #[test]

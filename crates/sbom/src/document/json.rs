@@ -12,7 +12,7 @@ use serde_path_to_error::Track;
 use super::error::{Place, SbomError};
 
 /// Longest list read into memory, whatever the caller's limits: a few bytes of JSON can otherwise ask for many of ours.
-const MAX_LIST: usize = 1 << 20;
+const MAX_LIST: usize = 1 << 19;
 
 /// The document as text, without a byte order mark.
 pub(super) fn text(bytes: &[u8]) -> Result<&str, SbomError> {

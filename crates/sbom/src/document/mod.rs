@@ -123,6 +123,7 @@ pub fn parse(bytes: &[u8], limits: &Limits) -> Result<Sbom, SbomError> {
     if bytes.len() > limits.max_bytes {
         return Err(SbomError::TooLarge { size: bytes.len(), limit: limits.max_bytes });
     }
+    let limits = &limits.within(bytes.len());
     let mut opened = Opened::default();
     let contents = unwrapped(json::text(bytes)?, &mut opened, limits)?;
     Ok(Sbom {

@@ -107,7 +107,7 @@ impl<'a> Graph<'a> {
     fn new(limits: &Limits) -> Self {
         Self {
             assembly: Assembly::new(limits),
-            links: Links::new(limits.max_files.saturating_mul(2)),
+            links: Links::new(limits.max_files),
             version: None,
             name: None,
             tools: Vec::new(),
