@@ -87,7 +87,7 @@ fn relationships_to_nothing_are_counted() {
     let edges = vec![edge; 30].join(",");
     let document = format!(r#"{{"spdxVersion": "SPDX-2.3", "relationships": [{edges}]}}"#);
     let limits = Limits { max_files: 10, ..Limits::default() };
-    assert_eq!(parse(document.as_bytes(), &limits).unwrap_err().to_string(), "more than 10 relationships");
+    assert_eq!(parse(document.as_bytes(), &limits).unwrap_err().to_string(), "more than 5 relationships");
 }
 
 #[test]

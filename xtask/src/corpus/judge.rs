@@ -1,7 +1,7 @@
 //! Compares what Plimsoll makes of a document with the oracle.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     fmt::Write as _,
     fs,
     path::Path,
@@ -62,13 +62,14 @@ pub(super) fn document(plimsoll: &Path, root: &Root, oracle: &Oracle, document: 
     };
     let text = super::text(&document.path)?;
     verdict.compare_list(&text, root, oracle);
+    let words = Words { document: words(&text), database: words(&root.database) };
     let files = report.get("files").and_then(Value::as_array).context("the report has no files")?;
     verdict.files = files.len();
     if files.len() != oracle.could_run() {
         verdict.faults.push(format!("{} files could run, but {} were found", oracle.could_run(), files.len()));
     }
     for file in files {
-        verdict.compare(file, &text, root, oracle)?;
+        verdict.compare(file, &words, oracle)?;
     }
     println!("{:>10}  {}  {}", "judged", document.name, verdict.counts());
     Ok(verdict)
@@ -88,7 +89,7 @@ impl Verdict {
         }
     }
 
-    fn compare(&mut self, file: &Value, text: &str, root: &Root, oracle: &Oracle) -> Result<()> {
+    fn compare(&mut self, file: &Value, words: &Words<'_>, oracle: &Oracle) -> Result<()> {
         let path = text_at(file, "/path").context("a file without a path")?;
         let evidence = text_at(file, "/evidence").unwrap_or("mismatch");
         self.evidence.insert(path.to_owned(), evidence.to_owned());
@@ -105,14 +106,16 @@ impl Verdict {
         }
         let expected = text_at(file, "/gap/expected");
         match evidence {
-            "sbom-digest" if !text.contains(&fact.sha256) => {
+            "sbom-digest" if !words.document.contains(&*fact.sha256) => {
                 self.faults.push(format!("{path}: the document has no such digest"));
             }
-            "package-digest" if !weakly_known(fact, text, root) => {
+            "package-digest" if !weakly_known(fact, words) => {
                 self.faults.push(format!("{path}: neither document nor database has its digest"));
             }
-            "mismatch" => self.contradiction(path, expected.unwrap_or_default(), text, root),
-            _ if evidence != "sbom-digest" && text.contains(&fact.sha256) => self.elsewhere(path, fact, oracle),
+            "mismatch" => self.contradiction(path, expected.unwrap_or_default(), words),
+            _ if evidence != "sbom-digest" && words.document.contains(&*fact.sha256) => {
+                self.elsewhere(path, fact, oracle);
+            }
             _ => {}
         }
         Ok(())
@@ -130,9 +133,9 @@ impl Verdict {
     }
 
     /// A contradiction must be real, and its cause known.
-    fn contradiction(&mut self, path: &str, expected: &str, text: &str, root: &Root) {
+    fn contradiction(&mut self, path: &str, expected: &str, words: &Words<'_>) {
         let digits = expected.rsplit(':').next().unwrap_or_default();
-        if !text.contains(digits) && !root.database.contains(digits) {
+        if !words.knows(digits) {
             self.faults.push(format!("{path}: {expected} is declared nowhere"));
             return;
         }
@@ -158,6 +161,24 @@ impl Verdict {
         let classes = ["sbom-digest", "package-digest", "package-path", "layer-only", "mismatch"];
         classes.map(|class| format!("{} {class}", self.count(class))).join(", ")
     }
+}
+
+/// Every run of characters that digests are written with.
+struct Words<'t> {
+    document: HashSet<&'t str>,
+    database: HashSet<&'t str>,
+}
+
+impl Words<'_> {
+    fn knows(&self, digest: &str) -> bool {
+        self.document.contains(digest) || self.database.contains(digest)
+    }
+}
+
+/// Hex, and both alphabets of base64.
+fn words(text: &str) -> HashSet<&str> {
+    let part_of_digest = |character: char| character.is_ascii_alphanumeric() || "+/=_-".contains(character);
+    text.split(|character| !part_of_digest(character)).filter(|word| word.len() >= 30).collect()
 }
 
 /// Path and SHA-256 of every file entry, of JSON and tag-value.
@@ -223,13 +244,13 @@ fn through_links(root: &Root, path: &str, oracle: &Oracle) -> Option<String> {
 }
 
 /// Whether the document or the database has one of the file's digests, in hex or as apk and `RECORD` write them.
-fn weakly_known(fact: &Fact, text: &str, root: &Root) -> bool {
+fn weakly_known(fact: &Fact, words: &Words<'_>) -> bool {
     let Some(weak) = &fact.weak else { return false };
     let apk = unhex(&weak.sha1).map(|bytes| format!("Q1{}", STANDARD.encode(bytes)));
     let record = unhex(&fact.sha256).map(|bytes| STANDARD.encode(bytes).replace('+', "-").replace('/', "_"));
     let record = record.map(|text| format!("sha256={}", text.trim_end_matches('=')));
     let digests = [Some(weak.sha1.clone()), Some(weak.md5.clone()), Some(fact.sha256.clone()), apk, record];
-    digests.into_iter().flatten().any(|digest| text.contains(&digest) || root.database.contains(&digest))
+    digests.into_iter().flatten().any(|digest| words.knows(&digest))
 }
 
 fn unhex(digits: &str) -> Option<Vec<u8>> {

@@ -21,7 +21,7 @@ use crate::limits::Limits;
 pub(super) fn read(text: &str, limits: &Limits) -> Result<Contents, SbomError> {
     let mut document = stream::json(text, || Document {
         assembly: Assembly::new(limits),
-        links: Links::new(limits.max_files),
+        links: Links::new(limits.max_files / 2),
         source: None,
         descriptor: None,
         version: None,

@@ -107,7 +107,7 @@ impl<'a> Graph<'a> {
     fn new(limits: &Limits) -> Self {
         Self {
             assembly: Assembly::new(limits),
-            links: Links::new(limits.max_files),
+            links: Links::new(limits.max_files / 2),
             version: None,
             name: None,
             tools: Vec::new(),

@@ -34,7 +34,7 @@ impl<'a> Document<'a> {
     pub(super) fn new(limits: &Limits) -> Self {
         Self {
             assembly: Assembly::new(limits),
-            links: Links::new(limits.max_files),
+            links: Links::new(limits.max_files / 2),
             version: None,
             name: None,
             tools: Vec::new(),
