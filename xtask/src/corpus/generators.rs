@@ -64,7 +64,10 @@ impl Run<'_> {
             return Ok(());
         }
         let step = Step::start(document.name.clone());
-        step::quietly(command.current_dir(&self.corpus.directory))?;
+        if command.get_current_dir().is_none() {
+            command.current_dir(&self.corpus.directory);
+        }
+        step::quietly(command)?;
         ensure!(document.path.is_file(), "{} was not written", document.path.display());
         step.done("written");
         Ok(())
@@ -121,7 +124,10 @@ impl Run<'_> {
                 document.same_as = Some(format!("{}.sbom4files.spdx.json", self.root.name));
             }
             let mut command = self.python("sbom4files");
-            command.arg("-d").arg(&self.root.path).args(["-r", "-p", "root", "--sbom", sbom, "--format", format]);
+            // Elsewhere it would put the directory's own name before every path.
+            command
+                .current_dir(&self.root.path)
+                .args(["-d", ".", "-r", "-p", "root", "--sbom", sbom, "--format", format]);
             self.make(&document, command.arg("-o").arg(&document.path))?;
             documents.push(document);
         }
