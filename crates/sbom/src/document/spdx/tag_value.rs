@@ -20,7 +20,13 @@ pub(in super::super) fn read(text: &str, limits: &Limits) -> Result<Contents, Sb
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        let Some((tag, value)) = line.split_once(':') else { return Err(malformed(index, "expected `Tag: value`")) };
+        let Some((tag, value)) = line.split_once(':') else {
+            // Some write the text of a licence as it is, over several lines.
+            if matches!(reader.section, Section::Other) {
+                continue;
+            }
+            return Err(malformed(index, "expected `Tag: value`"));
+        };
         let value = value.trim();
         // Long texts are never of interest, only where they end.
         if let Some(rest) = value.strip_prefix("<text>") {
