@@ -169,8 +169,9 @@ fn readers(workspace: &Workspace) -> Result<String> {
     }
     rows.sort_by(|left, right| left.0.cmp(&right.0));
     ensure!(!rows.is_empty(), "criterion measured nothing");
-    let mut table =
-        String::from("The readers alone (criterion, median of processor time):\n\n| format | MB | ms | MB/s |\n|---|---:|---:|---:|\n");
+    let mut table = String::from(
+        "The readers alone (criterion, median of processor time):\n\n| format | MB | ms | MB/s |\n|---|---:|---:|---:|\n",
+    );
     for (name, megabytes, milliseconds, rate) in rows {
         writeln!(table, "| {name} | {megabytes:.1} | {milliseconds:.0} | {rate:.0} |")?;
     }

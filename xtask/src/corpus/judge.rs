@@ -28,6 +28,8 @@ pub(super) struct Verdict {
     same_as: Option<String>,
     /// File entries with a SHA-256 in the document: those that agree with `sha256sum`, and those that do not.
     listed: Listed,
+    /// Digests of the document that repeat the package database's.
+    repeated: usize,
     /// Files that could run.
     files: usize,
     /// Path to evidence.
@@ -39,7 +41,8 @@ pub(super) struct Verdict {
 #[derive(Debug, Clone, Copy, Default)]
 struct Listed {
     right: usize,
-    wrong: usize,
+    /// Entries with digests of this machine's files.
+    outside: usize,
 }
 
 /// Asks Plimsoll about `document`, and compares every file.
@@ -55,6 +58,7 @@ pub(super) fn document(plimsoll: &Path, root: &Root, oracle: &Oracle, document: 
         document: document.name.clone(),
         same_as: document.same_as.clone(),
         listed: Listed::default(),
+        repeated: 0,
         files: 0,
         evidence: BTreeMap::new(),
         explained: Vec::new(),
@@ -71,6 +75,10 @@ pub(super) fn document(plimsoll: &Path, root: &Root, oracle: &Oracle, document: 
     for file in files {
         verdict.compare(file, &words, oracle)?;
     }
+    if verdict.repeated > 0 {
+        let count = verdict.repeated;
+        verdict.explained.push(format!("{count} digests are repeated from the package database, where they are read"));
+    }
     println!("{:>10}  {}  {}", "judged", document.name, verdict.counts());
     Ok(verdict)
 }
@@ -79,13 +87,18 @@ impl Verdict {
     /// Every file entry of the document against `sha256sum`, by a reading of the document that knows no better.
     fn compare_list(&mut self, text: &str, root: &Root, oracle: &Oracle) {
         for (path, sha256) in listed(text) {
-            let path = format!("/{}", path.trim_start_matches('.').trim_start_matches('/'));
+            let path = format!("/{}", path.strip_prefix("./").unwrap_or(&path).trim_start_matches('/'));
             let found =
                 oracle.files.get(&path).map(|fact| fact.sha256.clone()).or_else(|| through_links(root, &path, oracle));
             match found {
                 Some(found) if found == sha256 => self.listed.right += 1,
-                _ => self.listed.wrong += 1,
+                _ if is_of_this_machine(root, &path, &sha256) => self.listed.outside += 1,
+                _ => self.faults.push(format!("{path} is listed with {sha256}, which no file there has")),
             }
+        }
+        if self.listed.outside > 0 {
+            let count = self.listed.outside;
+            self.explained.push(format!("{count} entries: links that the generator followed out of the image"));
         }
     }
 
@@ -113,6 +126,10 @@ impl Verdict {
                 self.faults.push(format!("{path}: neither document nor database has its digest"));
             }
             "mismatch" => self.contradiction(path, expected.unwrap_or_default(), words),
+            // An early syft repeats what the package database claims, and that is read from the database itself.
+            "package-digest" if words.document.contains(&*fact.sha256) && words.database.contains(&*fact.sha256) => {
+                self.repeated += 1;
+            }
             _ if evidence != "sbom-digest" && words.document.contains(&*fact.sha256) => {
                 self.elsewhere(path, fact, oracle);
             }
@@ -226,6 +243,13 @@ fn listed_lines(text: &str) -> Vec<(String, String)> {
     found
 }
 
+/// Whether a generator that followed links as this machine does would have found that digest.
+fn is_of_this_machine(root: &Root, path: &str, sha256: &str) -> bool {
+    let there = root.path.join(path.trim_start_matches('/'));
+    let leads_out = fs::canonicalize(&there).is_ok_and(|real| !real.starts_with(&root.path));
+    leads_out && step::output(Command::new("sha256sum").arg(there)).is_ok_and(|line| line.starts_with(sha256))
+}
+
 /// The digest of what a path leads to inside the image, where directories above it or itself are links.
 fn through_links(root: &Root, path: &str, oracle: &Oracle) -> Option<String> {
     let mut here = path.to_owned();
@@ -281,14 +305,14 @@ pub(super) fn same_words_in_other_clothes(verdicts: &[Verdict]) -> Result<()> {
 /// The table of docs/sbom.md.
 pub(super) fn table(verdicts: &[Verdict]) -> String {
     let mut table = String::from(
-        "| document | files listed with SHA-256: right, else | could run | `sbom-digest` | `package-digest` | `package-path` | `layer-only` | `mismatch` |\n\
+        "| document | listed with SHA-256: right, of files outside | could run | `sbom-digest` | `package-digest` | `package-path` | `layer-only` | `mismatch` |\n\
          |---|---:|---:|---:|---:|---:|---:|---:|\n",
     );
     for verdict in verdicts {
-        let Listed { right, wrong } = verdict.listed;
+        let Listed { right, outside } = verdict.listed;
         let classes = ["sbom-digest", "package-digest", "package-path", "layer-only", "mismatch"];
         let classes = classes.map(|class| verdict.count(class).to_string()).join(" | ");
-        let row = writeln!(table, "| {} | {right}, {wrong} | {} | {classes} |", verdict.document, verdict.files);
+        let row = writeln!(table, "| {} | {right}, {outside} | {} | {classes} |", verdict.document, verdict.files);
         debug_assert!(row.is_ok(), "writing to a string cannot fail");
     }
     table

@@ -35,7 +35,8 @@ pub(super) fn make(corpus: &Corpus) -> Result<Vec<Root>> {
     let alpine = alpine(corpus)?;
     let rpm = rpm(corpus, &debian)?;
     let app = app(corpus)?;
-    let md5sums = all_files(&debian.join("var/lib/dpkg/info"), ".md5sums")?;
+    // Digests of configuration files are in `status`.
+    let md5sums = all_files(&debian.join("var/lib/dpkg"), ".md5sums")? + &all_files(&debian, "dpkg/status")?;
     let installed = super::text(&alpine.join("lib/apk/db/installed"))?;
     let mut query = Command::new("rpm");
     query.arg("--root").arg(&rpm).args(["--dbpath", "/var/lib/rpm", "--query", "--all", "--dump"]);
