@@ -1,7 +1,11 @@
 //! `plimsoll sbom`: what a document can prove, and which files of an image it does prove.
 
 mod allowlist;
+mod coverage;
+mod diff;
+mod image;
 mod inspect;
+mod schema;
 
 use std::{
     fs::File,
@@ -22,12 +26,25 @@ pub(crate) enum Command {
     /// Exit status: 1 if a file's content contradicts what is declared, or if nothing at all may run. Files that nothing
     /// declares are common (package scripts, for one), and do not change it.
     Allowlist(allowlist::Arguments),
+    /// Say how much of an unpacked image its SBOM covers, and what the gaps are.
+    ///
+    /// Exit status: 1 if a file's content contradicts what is declared, or if less than `--fail-under` is covered.
+    Coverage(coverage::Arguments),
+    /// Say what a rollout newly allows and forbids.
+    ///
+    /// Exit status: 0 if nothing changes about what may run, 1 if something does.
+    Diff(diff::Arguments),
+    /// Print the JSON Schema of what another command's `--json` prints.
+    Schema(schema::Arguments),
 }
 
 pub(crate) fn run(command: &Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Inspect(arguments) => inspect::run(arguments),
         Command::Allowlist(arguments) => allowlist::run(arguments),
+        Command::Coverage(arguments) => coverage::run(arguments),
+        Command::Diff(arguments) => diff::run(arguments),
+        Command::Schema(arguments) => schema::run(arguments),
     }
 }
 
