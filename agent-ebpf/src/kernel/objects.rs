@@ -1,6 +1,5 @@
 //! Structures that only cold hooks look at. All of it is read through the helper that checks addresses.
 
-use aya_ebpf::{EbpfContext as _, helpers::generated, programs::LsmContext};
 use plimsoll_abi::PlaceKey;
 
 use super::{File, OFFSETS, Task, frozen, load, probe};
