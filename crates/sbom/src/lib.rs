@@ -27,7 +27,7 @@ pub use digest::{Digests, InvalidDigest, Sha256};
 pub use document::{Format, Place, RejectedPaths, Sbom, SbomError, SbomFile, SbomPackage, parse};
 pub use inventory::{
     Coverage, EvidenceClass, Gap, Inventory, InventoryFile, MismatchSource, MissingFile, PackageRef,
-    UnknownEvidenceClass, inventory,
+    UnknownEvidenceClass, inventory, inventory_by,
 };
 pub use limits::Limits;
 pub use listing::{ExecFact, ExecKind, FileFact, InodeKey, Listing, ListingError, Node};

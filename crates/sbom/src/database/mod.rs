@@ -8,7 +8,7 @@ mod dpkg;
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use apk::parse_apk;
 pub use dpkg::{DpkgSources, parse_dpkg};
@@ -19,7 +19,7 @@ use crate::{limits::Limits, path::normalise};
 const MAX_PROBLEMS: usize = 64;
 
 /// Whose database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DatabaseKind {
     /// Debian's, or distroless' reduced form of it.
