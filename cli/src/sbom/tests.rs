@@ -50,6 +50,26 @@ fn inspect_says_what_the_document_can_prove() {
 }
 
 #[test]
+fn inspect_says_what_was_around_the_document() {
+    let digest = "ab".repeat(32);
+    let statement = format!(
+        r#"{{"_type": "https://in-toto.io/Statement/v1", "predicateType": "https://cyclonedx.org/bom", "subject": [
+            {{"name": "registry.example/app", "digest": {{"sha256": "{digest}"}}}}, {{"digest": {{"sha1": "00"}}}}],
+            "predicate": {SBOM}}}"#
+    );
+    let sbom = plimsoll_sbom::parse(statement.as_bytes(), &Limits::default()).unwrap();
+    let text = inspect::text(&sbom).unwrap();
+    let around: Vec<&str> = text.lines().skip(4).take_while(|line| !line.starts_with("packages")).collect();
+    let expected = [
+        "wrapped in  in-toto statement; signatures were not checked",
+        "predicate   https://cyclonedx.org/bom",
+        &format!("subject     sha256:{digest} registry.example/app"),
+        "subject     (no SHA-256) (no name)",
+    ];
+    assert_eq!(around, expected);
+}
+
+#[test]
 fn allowlist_says_what_may_run_and_why_the_rest_may_not() {
     let root = image();
     let image = plimsoll_rootfs::index(&[root.path().to_owned()], &plimsoll_rootfs::Options::default()).unwrap();

@@ -24,7 +24,9 @@ pub use database::{
     Malformed, NamedSource, PackageDatabase, parse_apk, parse_dpkg,
 };
 pub use digest::{Digests, InvalidDigest, Sha256};
-pub use document::{Format, Place, RejectedPaths, Sbom, SbomError, SbomFile, SbomPackage, parse};
+pub use document::{
+    Format, Place, RejectedPaths, Sbom, SbomError, SbomFile, SbomPackage, Statement, Subject, Wrapping, parse,
+};
 pub use inventory::{
     Coverage, EvidenceClass, Gap, Inventory, InventoryFile, MismatchSource, MissingFile, PackageRef,
     UnknownEvidenceClass, inventory, inventory_by,

@@ -4,9 +4,10 @@ use std::{fmt, marker::PhantomData};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{Error as _, SeqAccess, Visitor},
+    de::{DeserializeSeed, Error as _, SeqAccess, Visitor},
 };
 use serde_json::error::Category;
+use serde_path_to_error::Track;
 
 use super::error::{Place, SbomError};
 
@@ -44,7 +45,7 @@ pub(super) fn check_depth(text: &str, limit: usize) -> Result<(), SbomError> {
     Ok(())
 }
 
-fn place_of(text: &str, offset: usize) -> Place {
+pub(super) fn place_of(text: &str, offset: usize) -> Place {
     let before = text.as_bytes().get(..offset).unwrap_or_default();
     let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
     Place { line: 1 + newlines(before), column: 1 + offset - line_start, path: None }
@@ -59,12 +60,18 @@ pub(super) fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, SbomError
     serde_json::from_str(text).map_err(|error| located::<T>(text, &error))
 }
 
-/// Reads again to learn the JSON path of the error; following paths all the time would slow the good documents down.
+/// Says where a value of `T` is wrong.
 fn located<'a, T: Deserialize<'a>>(text: &'a str, error: &serde_json::Error) -> SbomError {
+    located_at(text, error, PhantomData::<T>)
+}
+
+/// Reads again to learn the JSON path of the error; following paths all the time would slow the good documents down.
+pub(super) fn located_at<'a>(text: &'a str, error: &serde_json::Error, seed: impl DeserializeSeed<'a>) -> SbomError {
     let mut reader = serde_json::Deserializer::from_str(text);
-    let path = match serde_path_to_error::deserialize::<_, T>(&mut reader) {
+    let mut track = Track::new();
+    let path = match seed.deserialize(serde_path_to_error::Deserializer::new(&mut reader, &mut track)) {
         Ok(_) => None,
-        Err(error) => Some(error.path().to_string()).filter(|path| path != "."),
+        Err(_) => Some(track.path().to_string()).filter(|path| path != "."),
     };
     let place = Place { line: error.line(), column: error.column(), path };
     if error.classify() == Category::Eof {
