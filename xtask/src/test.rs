@@ -19,12 +19,14 @@ use tally::Tally;
 const PROGRAM: &str = "plimsoll-guest-tests";
 /// Tells [`PROGRAM`] that the kernel has no BPF LSM, and that the tests are those of a clear refusal.
 const NO_BPF: &str = "--no-bpf";
+/// Name of the test program that needs a registry, and nothing of the kernel.
+const REGISTRY: &str = "registry";
 /// How long one guest may take; an emulated one is slow.
 const DEADLINE: Duration = Duration::from_mins(20);
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Run only tests whose name contains this
+    /// Run only tests whose name contains this; `registry` alone runs those against a real registry, without guests
     filter: Option<String>,
     /// Run the guests' tests on this machine's own kernel, which must have BPF among its security modules
     #[arg(long)]
@@ -43,6 +45,9 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCo
         ensure_bpf_lsm()?;
     }
     setup::run(workspace)?;
+    if arguments.filter.as_deref() == Some(REGISTRY) {
+        return registry(workspace);
+    }
     let object = build::run(workspace)?;
     let filter = arguments.filter.as_slice();
     if arguments.native {
@@ -58,6 +63,14 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCo
     let without = guests.guest(Kernel::V6_12).lsm(Some(vm::LSM_WITHOUT_BPF)).prefix("6.12 without bpf | ");
     runs.push(in_guest("Linux 6.12 without bpf", &without, &[NO_BPF], filter));
     report(&runs, arguments.filter.as_deref())
+}
+
+/// The command line against Debian's `docker-registry` on loopback.
+fn registry(workspace: &Workspace) -> Result<ExitCode> {
+    let mut test = Command::new("cargo");
+    test.args(["test", "--package", "plimsoll-cli", "--test", REGISTRY]).current_dir(workspace.root());
+    step::shown("tests against a registry", &mut test)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn in_guest(name: &str, guest: &Guest, options: &[&str], filter: &[String]) -> Run {

@@ -14,6 +14,7 @@ use serde_json::json;
 use crate::{
     envelope::{IN_TOTO, seal},
     key::{KeyError, SigningKey},
+    memory::{Memory, MemoryError, Seen},
 };
 
 /// Names the predicate.
@@ -129,6 +130,12 @@ impl Allowlist {
             return Err(AllowlistError::NotCanonical);
         }
         Ok(list)
+    }
+
+    /// Refuses the list if `memory` has seen a newer one for the image, else remembers its version.
+    pub fn remember(&self, image: Sha256, memory: &mut Memory) -> Result<Seen, MemoryError> {
+        let digest = Sha256::of(&self.encode().map_err(|error| MemoryError::Encode(error.to_string()))?);
+        memory.accept(&format!("the allowlist of {image}"), self.version, digest)
     }
 
     /// The signed statement that the image with digest `image` has this allowlist.

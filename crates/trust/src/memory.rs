@@ -46,6 +46,9 @@ pub enum MemoryError {
         #[source]
         source: io::Error,
     },
+    /// What is to be compared has no encoding.
+    #[error("cannot be compared with what is remembered: {0}")]
+    Encode(String),
     /// Something else wrote it.
     #[error("`{}` is damaged: {reason}; remove it only if you know that no old version can be offered", path.display())]
     Damaged {
@@ -54,6 +57,17 @@ pub enum MemoryError {
         /// What is wrong.
         reason: String,
     },
+}
+
+impl MemoryError {
+    /// The failure's name in metrics and JSON.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::RolledBack { .. } => "rolled-back",
+            Self::SameVersion { .. } => "same-version",
+            Self::Io { .. } | Self::Encode(_) | Self::Damaged { .. } => "memory",
+        }
+    }
 }
 
 /// How a version compares with what is remembered.
