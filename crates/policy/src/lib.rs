@@ -22,6 +22,8 @@ pub use compile::{
 pub use diagnostic::{Diagnostic, Diagnostics, Place};
 pub use document::{Limits, parse, parse_all};
 pub use evaluate::{Access, FileObject, evaluate};
-pub use policy::{Addition, AnonymousExec, LabelSelector, Mode, PathPattern, Policy, Selector};
+pub use policy::{
+    Addition, AnonymousExec, LabelSelector, Mode, PathPattern, Policy, SbomTrust, Selector, SignedBy, Unsigned,
+};
 pub use reference::ReferencePattern;
 pub use selection::{WorkloadFacts, duplicate_names, select};

@@ -11,9 +11,9 @@ use super::{
     shape,
     source::Span,
     tree::{Field, Node, Value},
-    value,
+    trust, value,
 };
-use crate::policy::{Addition, AnonymousExec, LabelSelector, Mode, Policy, Selector};
+use crate::policy::{Addition, AnonymousExec, LabelSelector, Mode, Policy, SbomTrust, Selector};
 
 const API_VERSION: &str = "plimsoll.dev/v1alpha1";
 const KIND: &str = "EnforcementPolicy";
@@ -36,9 +36,9 @@ pub(super) fn policy(
     version?;
     kind?;
     let (name, name_span) = named?;
-    let Spec { selector, mode, evidence, anonymous_exec, allow } = spec?;
+    let Spec { selector, mode, evidence, anonymous_exec, allow, sbom } = spec?;
     let place = report.source().place(name_span);
-    Ok(Policy { name, place, generation, selector, mode, evidence, anonymous_exec, allow })
+    Ok(Policy { name, place, generation, selector, mode, evidence, anonymous_exec, allow, sbom })
 }
 
 fn constant(
@@ -64,6 +64,7 @@ struct Spec {
     evidence: EvidenceClass,
     anonymous_exec: AnonymousExec,
     allow: Vec<Addition>,
+    sbom: SbomTrust,
 }
 
 fn spec(document: &Fields<'_>, limits: &Limits, report: &mut Report<'_>) -> Result<Spec, Reported> {
@@ -77,12 +78,14 @@ fn spec(document: &Fields<'_>, limits: &Limits, report: &mut Report<'_>) -> Resu
         .map(|field| field.choice(&EvidenceClass::ALL.map(|class| (class.name(), class)), report));
     let anonymous_exec = fields.optional("anonymousExec").map(|field| field.choice(&ANONYMOUS_EXEC, report));
     let allow = fields.optional("allow").map(|field| additions(field, limits, report));
+    let sbom = fields.optional("sbom").map(|field| trust::sbom(field, report));
     Ok(Spec {
         selector: selector?,
         mode: mode?,
         evidence: evidence.transpose()?.unwrap_or(EvidenceClass::PackageDigest),
         anonymous_exec: anonymous_exec.transpose()?.unwrap_or(AnonymousExec::Deny),
         allow: allow.transpose()?.unwrap_or_default(),
+        sbom: sbom.transpose()?.unwrap_or_default(),
     })
 }
 

@@ -4,6 +4,7 @@
 
 mod fields;
 mod syntax;
+mod trust;
 mod values;
 
 use expect_test::Expect;
