@@ -8,6 +8,7 @@
 
 mod content;
 mod error;
+mod languages;
 mod layer;
 mod merge;
 mod packages;
@@ -104,6 +105,22 @@ pub enum Problem {
     /// A database that is not understood; its packages' files have no package evidence.
     #[error("`{path}` is a package database of a kind that is not read; only digests in the SBOM cover its files")]
     UnsupportedDatabase {
+        /// Path in the image.
+        path: String,
+    },
+    /// A database that cannot be read; its packages' files have no package evidence.
+    #[error("`{path}` cannot be read, and only digests in the SBOM cover its files: {reason}")]
+    BrokenDatabase {
+        /// Path in the image.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// rpm ended before it had written everything into its database.
+    #[error(
+        "`{path}` is not empty: what rpm changed last is not in its database yet; ask for an image made after `rpmdb --rebuilddb`"
+    )]
+    WriteAheadLog {
         /// Path in the image.
         path: String,
     },

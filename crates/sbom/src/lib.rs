@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! SBOM document ── parse ──────────────> Sbom ────────────┐
-//! package databases ── parse_dpkg/apk ─> PackageDatabase ─┼─ inventory() ─> Inventory
+//! package databases ── parse_dpkg/... ─> PackageDatabase ─┼─ inventory() ─> Inventory
 //! merged image tree (plimsoll-rootfs) ─> Listing ─────────┘
 //! ```
 //!
@@ -20,8 +20,9 @@ mod path;
 mod purl;
 
 pub use database::{
-    DatabaseDigest, DatabaseError, DatabaseFile, DatabaseKind, DatabasePackage, DatabaseProblem, DpkgSources,
-    Malformed, NamedSource, PackageDatabase, parse_apk, parse_dpkg,
+    BrokenContainer, DatabaseDigest, DatabaseError, DatabaseFile, DatabaseKind, DatabasePackage, DatabaseProblem,
+    DpkgSources, Malformed, NamedSource, PackageDatabase, PythonDistribution, cargo_crate, go_module, java_artifact,
+    npm_package, parse_apk, parse_dpkg, parse_python, parse_rpm, self_described,
 };
 pub use digest::{Digests, InvalidDigest, Sha256};
 pub use document::{

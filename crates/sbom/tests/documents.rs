@@ -254,7 +254,7 @@ const INVALID: [&str; 39] = [
 fn every_invalid_document_is_refused_with_its_place() {
     let messages: Vec<String> = INVALID.iter().map(|name| format!("{name}: {}\n", refused(name))).collect();
     expect![[r#"
-        truncated.json: line 11, column 41, at `packages`: the document ends too early; it may have been cut off
+        truncated.json: line 11, column 41, at `packages[1].name`: the document ends too early; it may have been cut off
         empty.json: line 1, column 0: the document ends too early; it may have been cut off
         non-utf8.json: document is not UTF-8: byte 99 (line 2) starts no character
         wrong-type.json: line 4, column 39, at `files[1].fileName`: invalid type: integer `7`, expected a string

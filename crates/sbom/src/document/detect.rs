@@ -1,7 +1,6 @@
 //! What a text is, by its content alone.
 
-use serde::{Deserialize, de::IgnoredAny};
-use serde_json::value::RawValue;
+use serde::de::IgnoredAny;
 
 use super::{SbomError, envelope::Wrapping, json};
 
@@ -18,33 +17,13 @@ pub(super) enum Content {
     Wrapped(Wrapping),
 }
 
-/// The top-level fields that tell documents and wrappings apart; their values do not matter here, but for the context.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Probe<'a> {
-    spdx_version: Option<IgnoredAny>,
-    bom_format: Option<IgnoredAny>,
-    artifacts: Option<IgnoredAny>,
-    schema: Option<IgnoredAny>,
-    #[serde(borrow, rename = "@context")]
-    context: Option<&'a RawValue>,
-    #[serde(rename = "@graph")]
-    graph: Option<IgnoredAny>,
-    payload: Option<IgnoredAny>,
-    payload_type: Option<IgnoredAny>,
-    predicate_type: Option<IgnoredAny>,
-    dsse_envelope: Option<IgnoredAny>,
-    message_signature: Option<IgnoredAny>,
-    #[serde(rename = "Data")]
-    data: Option<IgnoredAny>,
-}
-
-/// Tells by the first character, then by names that stand at the top.
-pub(super) fn content(text: &str) -> Result<Content, SbomError> {
+/// Tells by the first character, then by names that stand at the top. JSON nested beyond `max_depth` is refused; readers
+/// of the other forms count depth themselves.
+pub(super) fn content(text: &str, max_depth: usize) -> Result<Content, SbomError> {
     match text.trim_start().bytes().next() {
         Some(b'<') => Ok(Content::CycloneDxXml),
         Some(b'[') => Err(SbomError::Unrecognised { looks_like: "a list; an SBOM is a JSON object" }),
-        Some(b'{') | None => object(text),
+        Some(b'{') | None => object(text, max_depth),
         Some(_) => lines(text),
     }
 }
@@ -68,30 +47,30 @@ fn lines(text: &str) -> Result<Content, SbomError> {
     }
 }
 
-fn object(text: &str) -> Result<Content, SbomError> {
-    let probe: Probe<'_> = json::read(text)?;
-    let is_spdx_context = probe.context.is_some_and(|context| context.get().contains("spdx"));
+/// The outermost object's fields tell documents and wrappings apart.
+fn object(text: &str, max_depth: usize) -> Result<Content, SbomError> {
+    let fields = json::outline(text, max_depth)?;
+    let has = |name: &str| fields.iter().any(|(field, _)| field == name);
+    let is_spdx = fields.iter().any(|(field, value)| field == "@context" && value.contains("spdx"));
     let found = [
-        (probe.spdx_version.is_some(), Content::SpdxJson),
-        (is_spdx_context && probe.graph.is_some(), Content::SpdxJsonLd),
-        (probe.bom_format.is_some(), Content::CycloneDxJson),
-        (probe.artifacts.is_some() && probe.schema.is_some(), Content::Syft),
-        (
-            probe.dsse_envelope.is_some() || probe.message_signature.is_some(),
-            Content::Wrapped(Wrapping::SigstoreBundle),
-        ),
-        (probe.payload.is_some() && probe.payload_type.is_some(), Content::Wrapped(Wrapping::Dsse)),
-        (probe.predicate_type.is_some(), Content::Wrapped(Wrapping::Statement)),
-        (probe.data.is_some(), Content::Wrapped(Wrapping::CosignPredicate)),
+        (has("spdxVersion"), Content::SpdxJson),
+        (is_spdx && has("@graph"), Content::SpdxJsonLd),
+        (has("bomFormat"), Content::CycloneDxJson),
+        (has("artifacts") && has("schema"), Content::Syft),
+        (has("dsseEnvelope") || has("messageSignature"), Content::Wrapped(Wrapping::SigstoreBundle)),
+        (has("payload") && has("payloadType"), Content::Wrapped(Wrapping::Dsse)),
+        (has("predicateType"), Content::Wrapped(Wrapping::Statement)),
+        (has("Data"), Content::Wrapped(Wrapping::CosignPredicate)),
     ];
     let mut contents = found.into_iter().filter_map(|(present, content)| present.then_some(content));
     match (contents.next(), contents.next()) {
         (Some(content), None) => Ok(content),
         // Whoever verified the one must not be given the other.
         (Some(_), Some(_)) => Err(SbomError::Unrecognised { looks_like: "two formats at once" }),
-        (None, _) if probe.context.is_some() => {
-            Err(SbomError::Unrecognised { looks_like: "JSON-LD, but not SPDX 3 with its `@graph`" })
+        (None, _) => {
+            json::read::<IgnoredAny>(text)?;
+            let json_ld = "JSON-LD, but not SPDX 3 with its `@graph`";
+            Err(SbomError::Unrecognised { looks_like: if has("@context") { json_ld } else { "some other JSON" } })
         }
-        (None, _) => Err(SbomError::Unrecognised { looks_like: "some other JSON" }),
     }
 }

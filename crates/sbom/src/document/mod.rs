@@ -150,11 +150,7 @@ struct Contents {
 fn unwrapped(text: &str, opened: &mut Opened, limits: &Limits) -> Result<Contents, SbomError> {
     let max_depth = limits.max_depth.min(Limits::DEEPEST);
     let limits = &Limits { max_depth, ..*limits };
-    // Brackets of the other forms mean nothing; their readers count depth themselves.
-    if text.trim_start().starts_with(['{', '[']) {
-        json::check_depth(text, max_depth)?;
-    }
-    match detect::content(text)? {
+    match detect::content(text, max_depth)? {
         Content::SpdxJson => spdx::two::json(text, limits),
         Content::SpdxJsonLd => spdx::three::json(text, limits),
         Content::SpdxYaml => spdx::yaml::read(text, limits),

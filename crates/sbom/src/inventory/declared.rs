@@ -63,7 +63,14 @@ impl Candidates {
         let (name, version) = (package.name.clone(), package.version.clone());
         let by_purl = self.by_purl.get(&(purl_type.to_owned(), name.clone(), version.clone()));
         let found = by_purl.and_then(|found| of_architecture(found, package.architecture.as_deref()));
-        found.or_else(|| self.by_name.get(&(name, version)).copied())
+        // Some generators leave rpm's epoch out.
+        let plain = version.split_once(':').filter(|_| purl_type == "rpm").map(|(_, plain)| plain.to_owned());
+        let without_epoch = || {
+            let key = (purl_type.to_owned(), name.clone(), plain.clone()?);
+            of_architecture(self.by_purl.get(&key)?, package.architecture.as_deref())
+        };
+        let by_name = |version: &String| self.by_name.get(&(name.clone(), version.clone())).copied();
+        found.or_else(without_epoch).or_else(|| by_name(&version)).or_else(|| plain.as_ref().and_then(by_name))
     }
 }
 
