@@ -4,6 +4,7 @@ pub mod cgroup;
 pub mod hook;
 pub mod image;
 pub mod mounts;
+pub mod parser;
 pub mod server;
 pub mod spec;
 mod store;
