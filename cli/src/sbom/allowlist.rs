@@ -1,7 +1,7 @@
 use std::{fmt::Write as _, path::PathBuf, process::ExitCode};
 
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
-use plimsoll_rootfs::{Image, Options, Progress};
+use plimsoll_rootfs::{Image, LayerCache, Options, Progress};
 use plimsoll_sbom::{EvidenceClass, Gap, Inventory, InventoryFile, PackageRef};
 use serde::Serialize;
 
@@ -39,7 +39,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Ok(sbom) => sbom,
         Err(error) => return Ok(refuse(&arguments.sbom, &error)),
     };
-    let image = index(&arguments.rootfs)?;
+    let image = index(&arguments.rootfs, None)?;
     let inventory = plimsoll_sbom::inventory(&image.listing, &sbom, &image.databases);
     let problems = image.problems.iter().map(ToString::to_string).collect();
     let report = Report::new(arguments.accept, &inventory, problems);
@@ -50,7 +50,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 }
 
 /// A bar on stderr, if that is a terminal.
-pub(super) fn index(rootfs: &PathBuf) -> anyhow::Result<Image> {
+pub(super) fn index(rootfs: &PathBuf, cache: Option<&LayerCache>) -> anyhow::Result<Image> {
     let bar = ProgressBar::new(0);
     bar.set_style(ProgressStyle::with_template("reading {pos}/{len} files, {msg} hashed")?);
     let progress = |progress: Progress| {
@@ -58,7 +58,7 @@ pub(super) fn index(rootfs: &PathBuf) -> anyhow::Result<Image> {
         bar.set_position(progress.files);
         bar.set_message(HumanBytes(progress.bytes).to_string());
     };
-    let options = Options { progress: Some(&progress), ..Options::default() };
+    let options = Options { progress: Some(&progress), cache, ..Options::default() };
     let image = plimsoll_rootfs::index(std::slice::from_ref(rootfs), &options);
     bar.finish_and_clear();
     Ok(image?)

@@ -1,6 +1,7 @@
 use std::{fmt::Write as _, fs, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, bail};
+use plimsoll_rootfs::LayerCache;
 use plimsoll_sbom::{Coverage, EvidenceClass, Limits, Sha256};
 use plimsoll_trust::{Allowlist, Content, Opened, SigningKey, Trust};
 use serde::Serialize;
@@ -11,6 +12,9 @@ use super::{
     source::{Documents, RegistryArguments, TrustArguments, image},
     verify::judge,
 };
+
+/// Bytes kept of layers' hashes.
+const MAX_CACHE: u64 = 1 << 30;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -35,6 +39,9 @@ pub(crate) struct Arguments {
     /// Where the signed allowlist goes.
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
+    /// Keep the hashes of the image's layers here: what was hashed before and did not change is not read again.
+    #[arg(long, value_name = "DIR")]
+    layer_cache: Option<PathBuf>,
     /// Print JSON instead of text.
     #[arg(long)]
     json: bool,
@@ -65,7 +72,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::from(1));
     };
     let sbom = plimsoll_sbom::parse(&bytes, &Limits::default()).context("cannot use the SBOM")?;
-    let rootfs = index(&arguments.rootfs)?;
+    let cache = arguments.layer_cache.as_deref().map(|path| LayerCache::open(path, MAX_CACHE)).transpose()?;
+    let rootfs = index(&arguments.rootfs, cache.as_ref())?;
     let inventory = plimsoll_sbom::inventory(&rootfs.listing, &sbom, &rootfs.databases);
     let list = Allowlist::of(&inventory, arguments.list_version, signer);
     let written = list.sign(image.digest, &key)?;

@@ -4,9 +4,11 @@ use std::{
     collections::BTreeMap,
     env, fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Context as _, bail, ensure};
+use indicatif::ProgressBar;
 use plimsoll_registry::{Client, Config, Document, Platform, Reference};
 use plimsoll_sbom::Sha256;
 use plimsoll_trust::{Candidate, IdentityPattern, MAX_DOCUMENT, Proof, PublicKey, Root, Signer, Trust};
@@ -123,7 +125,11 @@ impl RegistryArguments {
         let Some(reference) = &image.reference else {
             bail!("`{}` says no registry; write `REPOSITORY@{}`, or give files", image.digest, image.digest)
         };
-        let found = Client::new(self.config()?)?.fetch(reference, image.digest, &self.platform()?)?;
+        let waiting = ProgressBar::new_spinner().with_message(format!("asking {}", reference.resolve_registry()));
+        waiting.enable_steady_tick(Duration::from_millis(200));
+        let found = Client::new(self.config()?)?.fetch(reference, image.digest, &self.platform()?);
+        waiting.finish_and_clear();
+        let found = found?;
         let all = found.documents.into_iter().map(Attached::from).collect();
         Ok(Documents { subjects: found.subjects, all, from: found.from })
     }

@@ -6,6 +6,7 @@ use std::{
     io::{self, Read as _},
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
     time::SystemTime,
 };
 
@@ -113,7 +114,9 @@ fn read(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, RegistryError> {
 
 /// Whole or not at all.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), RegistryError> {
-    let draft = path.with_extension(format!("draft-{}", std::process::id()));
+    static DRAFTS: AtomicU64 = AtomicU64::new(0);
+    let number = DRAFTS.fetch_add(1, Ordering::Relaxed);
+    let draft = path.with_extension(format!("draft-{}-{number}", std::process::id()));
     let written = fs::write(&draft, bytes).and_then(|()| fs::rename(&draft, path));
     written.map_err(|source| RegistryError::File { path: path.to_owned(), source })
 }

@@ -41,6 +41,10 @@ pub struct Limits {
 pub(super) fn confine() -> Result<(), ConfineError> {
     let system = |what| move |error: rustix::io::Errno| ConfineError::System(what, error.into());
     set_parent_process_death_signal(Some(Signal::KILL)).map_err(system("ask to end with the agent"))?;
+    // The agent is spared when memory runs out; its parser is the first to go. Harmless where it cannot be said.
+    if let Err(error) = std::fs::write("/proc/self/oom_score_adj", "1000") {
+        eprintln!("plimsoll-agent: the SBOM parser keeps the agent's OOM score: {error}");
+    }
     for (resource, limit) in [(Resource::Core, 0), (Resource::Fsize, 0), (Resource::Nofile, 64), (Resource::Nproc, 0)] {
         limit_to(resource, limit)?;
     }
