@@ -4,10 +4,11 @@ use anyhow::{Context as _, bail};
 use plimsoll_rootfs::LayerCache;
 use plimsoll_sbom::{Coverage, EvidenceClass, Limits, Sha256};
 use plimsoll_trust::{Allowlist, Content, Opened, SigningKey, Trust};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
-    allowlist::index,
+    image::index_with,
     print,
     source::{Documents, RegistryArguments, TrustArguments, image},
     verify::judge,
@@ -48,8 +49,8 @@ pub(crate) struct Arguments {
 }
 
 /// What was compiled, as `--json` prints it.
-#[derive(Serialize)]
-struct Report {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Report {
     image: Sha256,
     sbom: Sha256,
     sbom_signer: Option<String>,
@@ -73,7 +74,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     };
     let sbom = plimsoll_sbom::parse(&bytes, &Limits::default()).context("cannot use the SBOM")?;
     let cache = arguments.layer_cache.as_deref().map(|path| LayerCache::open(path, MAX_CACHE)).transpose()?;
-    let rootfs = index(&arguments.rootfs, cache.as_ref())?;
+    let rootfs = index_with(&arguments.rootfs, cache.as_ref())?;
     let inventory = plimsoll_sbom::inventory(&rootfs.listing, &sbom, &rootfs.databases);
     let list = Allowlist::of(&inventory, arguments.list_version, signer);
     let written = list.sign(image.digest, &key)?;

@@ -2,6 +2,7 @@ use std::{fmt::Write as _, fs, path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
 use plimsoll_sbom::Sha256;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -24,15 +25,15 @@ pub(crate) struct Arguments {
 }
 
 /// What is attached to an image, as `--json` prints it.
-#[derive(Serialize)]
-struct Report {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Report {
     image: Sha256,
     from: String,
     subjects: Vec<Sha256>,
     documents: Vec<Line>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Line {
     place: String,
     digest: Sha256,

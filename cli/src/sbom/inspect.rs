@@ -1,6 +1,7 @@
 use std::{fmt::Write as _, path::PathBuf, process::ExitCode};
 
 use plimsoll_sbom::{Format, RejectedPaths, Sbom, Sha256, Statement, Wrapping};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{load, print, printable, refuse};
@@ -10,7 +11,7 @@ pub(crate) struct Arguments {
     /// SPDX, CycloneDX or Syft document, bare or in an in-toto statement, DSSE envelope or sigstore bundle; told apart
     /// by content. Signatures are not checked.
     file: PathBuf,
-    /// Print JSON instead of text.
+    /// Print JSON instead of text; `plimsoll sbom schema inspect` describes it.
     #[arg(long)]
     json: bool,
 }
@@ -19,8 +20,8 @@ pub(crate) struct Arguments {
 const MAX_SUBJECTS: usize = 10;
 
 /// What a document contains, as `--json` prints it.
-#[derive(Serialize)]
-struct Report<'s> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Report<'s> {
     format: Format,
     spec_version: &'s str,
     name: &'s str,
@@ -34,7 +35,7 @@ struct Report<'s> {
     rejected_paths: &'s RejectedPaths,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct FileCounts {
     total: usize,
     with_sha256: usize,
@@ -55,6 +56,12 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         print(&report.text()?)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The report as JSON.
+#[cfg(test)]
+pub(super) fn json(sbom: &Sbom) -> serde_json::Value {
+    serde_json::to_value(Report::of(sbom)).unwrap_or_default()
 }
 
 /// The report as text.

@@ -2,8 +2,12 @@
 
 mod allowlist;
 mod compile;
+mod coverage;
+mod diff;
 mod fetch;
+mod image;
 mod inspect;
+mod schema;
 mod source;
 mod verify;
 
@@ -40,6 +44,16 @@ pub(crate) enum Command {
     /// The list is the same to the byte for the same input; with an Ed25519 key the signed file is too. Exit status: 1 if
     /// no SBOM is accepted.
     Compile(Box<compile::Arguments>),
+    /// Say how much of an unpacked image its SBOM covers, and what the gaps are.
+    ///
+    /// Exit status: 1 if a file's content contradicts what is declared, or if less than `--fail-under` is covered.
+    Coverage(coverage::Arguments),
+    /// Say what a rollout newly allows and forbids.
+    ///
+    /// Exit status: 0 if nothing changes about what may run, 1 if something does.
+    Diff(diff::Arguments),
+    /// Print the JSON Schema of what another command's `--json` prints.
+    Schema(schema::Arguments),
 }
 
 pub(crate) fn run(command: &Command) -> anyhow::Result<ExitCode> {
@@ -49,6 +63,9 @@ pub(crate) fn run(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Fetch(arguments) => fetch::run(arguments),
         Command::Verify(arguments) => verify::run(arguments),
         Command::Compile(arguments) => compile::run(arguments),
+        Command::Coverage(arguments) => coverage::run(arguments),
+        Command::Diff(arguments) => diff::run(arguments),
+        Command::Schema(arguments) => schema::run(arguments),
     }
 }
 

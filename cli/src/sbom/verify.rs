@@ -3,6 +3,7 @@ use std::{fmt::Write as _, fs, path::PathBuf, process::ExitCode};
 use anyhow::Context as _;
 use plimsoll_sbom::{Limits, Sha256};
 use plimsoll_trust::{Content, Memory, MemoryError, Opened, Trust, TrustError};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -33,8 +34,8 @@ pub(crate) struct Arguments {
 }
 
 /// What every document is worth, as `--json` prints it.
-#[derive(Serialize)]
-struct Report {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Report {
     image: Sha256,
     from: String,
     /// Whether a document was accepted.
@@ -42,7 +43,7 @@ struct Report {
     documents: Vec<Line>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Line {
     place: String,
     digest: Sha256,

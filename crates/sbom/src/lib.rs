@@ -10,6 +10,7 @@
 //! way. This crate does no I/O, needs no privilege, and bounds the size, depth and number of everything it reads.
 #![forbid(unsafe_code)]
 
+mod changes;
 mod database;
 mod digest;
 mod document;
@@ -19,6 +20,7 @@ mod listing;
 mod path;
 mod purl;
 
+pub use changes::{Changes, Gained, Lost, PackageChange, Replaced, Side};
 pub use database::{
     BrokenContainer, DatabaseDigest, DatabaseError, DatabaseFile, DatabaseKind, DatabasePackage, DatabaseProblem,
     DpkgSources, Malformed, NamedSource, PackageDatabase, PythonDistribution, cargo_crate, go_module, java_artifact,
@@ -29,8 +31,8 @@ pub use document::{
     Format, Place, RejectedPaths, Sbom, SbomError, SbomFile, SbomPackage, Statement, Subject, Wrapping, parse,
 };
 pub use inventory::{
-    Coverage, EvidenceClass, Gap, Inventory, InventoryFile, MismatchSource, MissingFile, PackageRef,
-    UnknownEvidenceClass, inventory, inventory_by,
+    Coverage, EvidenceClass, Gap, Inventory, InventoryFile, MismatchSource, MissingFile, PackageRef, UndeclaredPackage,
+    UnknownEvidenceClass, inventory, inventory_by, undeclared_packages,
 };
 pub use limits::Limits;
 pub use listing::{ExecFact, ExecKind, FileFact, InodeKey, Listing, ListingError, Node};

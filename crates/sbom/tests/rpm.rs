@@ -68,7 +68,7 @@ fn a_container_cut_anywhere_is_refused_or_has_fewer_files() {
         for length in (0..whole.len()).step_by(97) {
             match parse_rpm(name, &whole[..length], &Limits::default()) {
                 Ok(database) => {
-                    assert!(database.files.len() < all || length > whole.len() - 4096, "{name} at {length}")
+                    assert!(database.files.len() < all || length > whole.len() - 4096, "{name} at {length}");
                 }
                 Err(error) => assert!(matches!(error, DatabaseError::Broken { .. }), "{name} at {length}: {error}"),
             }

@@ -29,6 +29,7 @@ const MAX_PROBLEMS: usize = 64;
 
 /// Whose database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum DatabaseKind {
     /// Debian's, or distroless' reduced form of it.

@@ -24,6 +24,7 @@ const MAX_SUBJECTS: usize = 10_000;
 
 /// What a document can be wrapped in, outermost first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Wrapping {
     /// A sigstore bundle, version 0.1 to 0.3, with a DSSE envelope in it.
@@ -49,6 +50,7 @@ impl fmt::Display for Wrapping {
 
 /// An in-toto Statement without its predicate. As true as its signature, which is not checked here.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Statement {
     /// Such as `https://spdx.dev/Document`.
     pub predicate_type: String,
@@ -65,6 +67,7 @@ impl Statement {
 
 /// One subject of a statement.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Subject {
     /// Image or file name; may be empty.
     pub name: String,

@@ -36,6 +36,7 @@ use envelope::Opened;
 
 /// A document's kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Format {
     /// SPDX 2.2 or 2.3 JSON.
@@ -106,6 +107,7 @@ pub struct SbomFile {
 
 /// File entries left out, such as `../../etc/passwd`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RejectedPaths {
     /// How many.
     pub count: usize,

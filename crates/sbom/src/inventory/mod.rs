@@ -17,12 +17,14 @@ use crate::{
 };
 use claims::Claims;
 use declared::Declared;
+pub use declared::{UndeclaredPackage, undeclared_packages};
 
 /// Missing files kept by name; the rest is counted.
 const MAX_MISSING: usize = 1000;
 
 /// Why a file may be trusted, weakest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum EvidenceClass {
     /// It is in the image's layers; the SBOM knows nothing of it.
@@ -75,6 +77,7 @@ pub struct UnknownEvidenceClass {
 
 /// The result of joining an SBOM with an image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Inventory {
     /// Every exec-capable file of the image, sorted by the path's bytes.
     pub files: Vec<InventoryFile>,
@@ -88,6 +91,7 @@ pub struct Inventory {
 
 /// An exec-capable file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct InventoryFile {
     /// Where it lies, links resolved; absolute, in the notation of [`display_path`].
     pub path: String,
@@ -97,6 +101,7 @@ pub struct InventoryFile {
     pub size: u64,
     /// Permission bits (`0o7777`); in JSON an octal string.
     #[serde(serialize_with = "octal")]
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub mode: u32,
     /// How it would run.
     pub kind: ExecKind,
@@ -112,6 +117,7 @@ pub struct InventoryFile {
 
 /// What is wrong with a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "reason", rename_all = "kebab-case")]
 pub enum Gap {
     /// Nothing in the SBOM stands behind it.
@@ -127,6 +133,7 @@ pub enum Gap {
 
 /// Who declared a digest that the file does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum MismatchSource {
     /// The SBOM.
@@ -146,6 +153,7 @@ impl fmt::Display for MismatchSource {
 
 /// The package behind a file.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PackageRef {
     /// Name.
     pub name: String,
@@ -157,6 +165,7 @@ pub struct PackageRef {
 
 /// A file that is listed and absent.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct MissingFile {
     /// Path as listed, absolute, in the notation of [`display_path`].
     pub path: String,
@@ -166,6 +175,7 @@ pub struct MissingFile {
 
 /// Counts over one inventory. `files` is the sum of the six that follow it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub struct Coverage {
     /// Exec-capable files.

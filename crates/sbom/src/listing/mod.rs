@@ -15,6 +15,7 @@ const MAX_LINKS: usize = 40;
 
 /// A file's identity on the node: the lower filesystem's, which overlayfs shows through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct InodeKey {
     /// Device, in the kernel's encoding: `major << 20 | minor`.
     pub dev: u32,
@@ -66,6 +67,7 @@ pub struct ExecFact {
 
 /// How an exec-capable file would run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum ExecKind {
     /// Starts with the ELF magic number.
