@@ -98,11 +98,17 @@ fn several_documents_are_one_and_a_bad_one_among_them_is_told() {
 fn memory_and_time_have_an_end() {
     let root = rootfs();
     let tree = tree(root.path());
-    let mut large = SBOM.to_vec();
-    large.extend(vec![b' '; 60 << 20]);
-    parser(AGENT, LIMITS).parse(&[large.clone()], &tree).expect("with enough memory it is parsed");
-    let error = parser(AGENT, Limits { memory: 48 << 20, seconds: 20 }).parse(&[large], &tree).unwrap_err();
+    let parse = |memory: u64, document: &[u8]| {
+        parser(AGENT, Limits { memory, seconds: 300 }).parse(&[document.to_vec()], &tree)
+    };
+    // The program itself takes memory; the least with which it parses a small document is where a large one fails.
+    let least = (1..64).map(|step| step * (16 << 20)).find(|memory| parse(*memory, SBOM).is_ok());
+    let least = least.expect("a small document is parsed with less than 1 GiB");
+    let large = [SBOM, &vec![b' '; 40 << 20]].concat();
+    let error = parse(least, &large).unwrap_err();
     assert!(matches!(error, ParserError::Ended(_)), "{error}");
+    let large = [SBOM, &vec![b' '; 2 << 20]].concat();
+    parse(least + (256 << 20), &large).expect("with more memory larger ones are parsed");
     let silent = program(root.path(), "import time\ntime.sleep(600)\n");
     let error = parser(silent, Limits { memory: 512 << 20, seconds: 1 }).parse(&[SBOM.to_vec()], &tree).unwrap_err();
     assert!(matches!(error, ParserError::Slow(1)), "{error}");
