@@ -4,23 +4,27 @@
 //! further: an attacker who can spoil one place must not choose another. Signatures are checked here, before anything
 //! is parsed; parsing is the [`super::parser`]'s.
 
+mod choose;
+
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     fs::{self, File},
     io::{self, Read as _},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
 
-use plimsoll_policy::{SbomTrust, SignedBy, Unsigned};
+use plimsoll_policy::{SbomTrust, SignedBy};
 use plimsoll_registry::{Client, Document, Platform, Reference, RegistryError};
 use plimsoll_rootfs::{RootfsError, Tree, embedded_sboms};
 use plimsoll_sbom::{EvidenceClass, Sha256};
 use plimsoll_trust::{
-    Allowlist, Candidate, Content, IdentityPattern, KeyError, MAX_DOCUMENT, Memory, MemoryError, Opened, Proof,
-    PublicKey, Root, RootError, Signer, Trust, TrustError,
+    Allowlist, IdentityPattern, KeyError, MAX_DOCUMENT, Memory, MemoryError, Proof, PublicKey, Root, RootError, Signer,
+    Trust, TrustError,
 };
 use serde::Deserialize;
+
+use choose::{choose, unsigned};
 
 /// Bytes of all SBOMs inside an image.
 const MAX_EMBEDDED: u64 = 256 << 20;
@@ -315,66 +319,6 @@ fn in_image(
     let cap = unsigned(policy, || (place.clone(), TrustError::Unsigned { asked: trust.asked() }))?;
     let documents = embedded.into_iter().map(|sbom| sbom.bytes).collect();
     Ok(Some(Sourced { evidence: Evidence::Documents(documents), signer: None, cap, place }))
-}
-
-/// The best of several: a signed allowlist, else a signed SBOM, else one that nobody signed, if the policy takes that.
-fn choose(all: Vec<Found>, image: &[Sha256], policy: &SbomTrust, trust: &Trust) -> Result<Sourced, SourceError> {
-    let (mut best, mut refused): (HashMap<u8, Sourced>, Vec<SourceError>) = (HashMap::new(), Vec::new());
-    for Found { place, bytes, annotations } in all {
-        let opened = trust.open(Candidate { bytes: &bytes, annotations: &annotations }, image);
-        let (rank, sourced) = match opened {
-            Ok(Opened { content: Content::Allowlist(list), signer: Some(signer), .. }) => {
-                let evidence = Evidence::Allowlist(list);
-                (0, Sourced { evidence, signer: Some(signer), cap: EvidenceClass::SbomDigest, place })
-            }
-            Ok(Opened { content: Content::Allowlist(_), signer: None, .. }) => {
-                refused.push(SourceError::UnsignedAllowlist { place });
-                continue;
-            }
-            Ok(Opened { content: Content::Sbom(bytes), signer: Some(signer), .. }) => {
-                let evidence = Evidence::Documents(vec![bytes]);
-                (1, Sourced { evidence, signer: Some(signer), cap: EvidenceClass::SbomDigest, place })
-            }
-            Ok(Opened { content: Content::Sbom(bytes), signer: None, .. }) => {
-                let asked = || (place.clone(), TrustError::Unsigned { asked: trust.asked() });
-                match unsigned(policy, asked) {
-                    Ok(cap) => (2, Sourced { evidence: Evidence::Documents(vec![bytes]), signer: None, cap, place }),
-                    Err(error) => {
-                        refused.push(error);
-                        continue;
-                    }
-                }
-            }
-            Err(source) => {
-                refused.push(SourceError::Untrusted { place, source });
-                continue;
-            }
-        };
-        best.entry(rank).or_insert(sourced);
-    }
-    let chosen = (0..3).find_map(|rank| best.remove(&rank));
-    chosen.ok_or_else(|| {
-        // A signature that does not hold says more than one that is missing.
-        let telling = refused.iter().position(|error| {
-            matches!(error, SourceError::Untrusted { source, .. } if !matches!(source, TrustError::Unsigned { .. }))
-        });
-        let nothing = || SourceError::Nothing {
-            digest: image.first().copied().unwrap_or(Sha256([0; 32])),
-            tried: "nothing is attached to it".to_owned(),
-        };
-        if refused.is_empty() { nothing() } else { refused.swap_remove(telling.unwrap_or(0)) }
-    })
-}
-
-/// What an SBOM is worth that no accepted signer signed.
-fn unsigned(policy: &SbomTrust, refusal: impl FnOnce() -> (String, TrustError)) -> Result<EvidenceClass, SourceError> {
-    match policy.unsigned {
-        Unsigned::AtMost(class) => Ok(class),
-        Unsigned::Refuse => {
-            let (place, source) = refusal();
-            Err(SourceError::Untrusted { place, source })
-        }
-    }
 }
 
 fn text(path: &Path, limit: u64) -> Result<String, SourceError> {
