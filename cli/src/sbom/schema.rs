@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use schemars::{Schema, schema_for};
 
-use super::{allowlist, coverage, diff, inspect, print};
+use super::{allowlist, compile, coverage, diff, fetch, inspect, print, verify};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -18,6 +18,9 @@ pub(super) enum Of {
     Allowlist,
     Coverage,
     Diff,
+    Fetch,
+    Verify,
+    Compile,
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
@@ -32,5 +35,8 @@ pub(super) fn schema(of: Of) -> Schema {
         Of::Allowlist => schema_for!(allowlist::Report<'_>),
         Of::Coverage => schema_for!(coverage::Report<'_>),
         Of::Diff => schema_for!(diff::Report<'_>),
+        Of::Fetch => schema_for!(fetch::Report),
+        Of::Verify => schema_for!(verify::Report),
+        Of::Compile => schema_for!(compile::Report),
     }
 }

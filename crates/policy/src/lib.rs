@@ -29,6 +29,9 @@ pub use network::{
     Cidr, Direction, InvalidCidr, Network, NetworkAccess, NetworkRule, Peers, Ports, Prefix, Protocols, SOCKET_KINDS,
     evaluate_network,
 };
-pub use policy::{Addition, AnonymousExec, LabelSelector, Mode, PathPattern, Policy, Selector};
+pub use policy::{
+    Addition, AnonymousExec, LabelSelector, Mode, PathPattern, Policy, SbomTrust, Selector, SignedBy,
+    Unsigned,
+};
 pub use reference::ReferencePattern;
 pub use selection::{WorkloadFacts, duplicate_names, select};

@@ -108,7 +108,7 @@ fn module_of(path: &[u8]) -> Option<&[u8]> {
 
 /// What the file says about itself.
 fn itself(
-    source: &Source<'_>,
+    source: &mut Source<'_>,
     path: &[u8],
     kind: ExecKind,
 ) -> Result<Option<(DatabaseKind, DatabasePackage)>, RootfsError> {

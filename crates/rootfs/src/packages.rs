@@ -9,7 +9,7 @@ use plimsoll_sbom::{
 };
 use rustix::io::Errno;
 
-use crate::{Options, Problem, error::RootfsError, languages, layer::Layer, merge::Entry};
+use crate::{Files, Options, Problem, error::RootfsError, languages};
 
 const DPKG: &str = "var/lib/dpkg";
 const APK: [&str; 2] = ["lib/apk/db/installed", "usr/lib/apk/db/installed"];
@@ -20,13 +20,12 @@ const UNSUPPORTED: [&str; 1] = ["var/lib/pacman/local/ALPM_DB_VERSION"];
 
 /// Reads every database of a known kind.
 pub(crate) fn discover(
-    layers: &[Layer],
-    entries: &[Entry],
+    files: &mut dyn Files,
     listing: &Listing,
     options: &Options<'_>,
     problems: &mut Vec<Problem>,
 ) -> Result<Vec<PackageDatabase>, RootfsError> {
-    let mut source = Source { layers, entries, listing, limit: options.max_database_bytes, read: 0 };
+    let mut source = Source::new(files, listing, options.max_database_bytes);
     let mut databases = Vec::new();
     databases.extend(dpkg(&mut source, options)?);
     let installed: BTreeSet<_> = APK.iter().filter_map(|path| listing.resolve(path)).collect();
@@ -109,47 +108,41 @@ fn named(files: &[(String, Vec<u8>)]) -> Vec<NamedSource<'_>> {
 
 /// Files of the merged tree, read into memory within one bound for all of them.
 pub(crate) struct Source<'a> {
-    layers: &'a [Layer],
-    /// Sorted by path.
-    entries: &'a [Entry],
+    files: &'a mut dyn Files,
     pub(crate) listing: &'a Listing,
     limit: u64,
     read: u64,
 }
 
-impl Source<'_> {
+impl<'a> Source<'a> {
+    pub(crate) fn new(files: &'a mut dyn Files, listing: &'a Listing, limit: u64) -> Self {
+        Self { files, listing, limit, read: 0 }
+    }
+
     /// The content of the file that `path` leads to; nothing if there is none.
     pub(crate) fn file(&mut self, path: &[u8]) -> Result<Option<Vec<u8>>, RootfsError> {
         let Some(path) = self.listing.resolve(path) else { return Ok(None) };
         let Some(Node::File(fact)) = self.listing.get(&path) else { return Ok(None) };
-        let Some(layer) = self.layer_of(&path) else { return Ok(None) };
         if self.read + fact.size > self.limit {
-            return Err(RootfsError::DatabaseTooLarge { path: layer.locate(&path), limit: self.limit });
+            return Err(RootfsError::DatabaseTooLarge { path: self.files.locate(&path), limit: self.limit });
         }
+        let Some(file) = self.files.open(&path)? else { return Ok(None) };
         let mut bytes = Vec::new();
-        let file = layer.open_file(&path)?;
-        layer.overlay_marks(&path, &file)?;
-        File::from(file).take(fact.size + 1).read_to_end(&mut bytes).map_err(|error| RootfsError::Io {
+        file.take(fact.size + 1).read_to_end(&mut bytes).map_err(|error| RootfsError::Io {
             action: "read",
-            path: layer.locate(&path),
+            path: self.files.locate(&path),
             source: Errno::from_io_error(&error).unwrap_or(Errno::IO),
         })?;
         if bytes.len() as u64 != fact.size {
-            return Err(RootfsError::Changed { path: layer.locate(&path) });
+            return Err(RootfsError::Changed { path: self.files.locate(&path) });
         }
         self.read += fact.size;
         Ok(Some(bytes))
     }
 
-    /// The layer that shows the node at `path`, which must be free of links.
-    fn layer_of(&self, path: &[u8]) -> Option<&'_ Layer> {
-        let index = self.entries.binary_search_by(|entry| entry.path.as_slice().cmp(path)).ok()?;
-        self.layers.get(self.entries.get(index)?.layer)
-    }
-
     /// Opens the file at `path`, which must be free of links; nothing if there is none. Not bounded: whoever reads it is.
-    pub(crate) fn open(&self, path: &[u8]) -> Result<Option<File>, RootfsError> {
-        self.layer_of(path).map(|layer| layer.open_file(path).map(File::from)).transpose()
+    pub(crate) fn open(&mut self, path: &[u8]) -> Result<Option<File>, RootfsError> {
+        self.files.open(path)
     }
 
     /// Names and contents of the wanted files of a directory.

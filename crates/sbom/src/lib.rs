@@ -32,7 +32,7 @@ pub use document::{
 };
 pub use inventory::{
     Coverage, EvidenceClass, Gap, Inventory, InventoryFile, MismatchSource, MissingFile, PackageRef, UndeclaredPackage,
-    UnknownEvidenceClass, inventory, undeclared_packages,
+    UnknownEvidenceClass, inventory, inventory_by, undeclared_packages,
 };
 pub use limits::Limits;
 pub use listing::{ExecFact, ExecKind, FileFact, InodeKey, Listing, ListingError, Node};

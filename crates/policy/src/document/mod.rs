@@ -9,6 +9,7 @@ mod schema;
 mod shape;
 mod source;
 mod tree;
+mod trust;
 mod value;
 
 use plimsoll_sbom::Sha256;

@@ -13,12 +13,12 @@ use super::{
     shape,
     source::Span,
     tree::{Field, Node, Value},
-    value,
+    trust, value,
 };
 use crate::{
     hardening::Hardening,
     network::Network,
-    policy::{Addition, AnonymousExec, LabelSelector, Mode, Policy, Selector},
+    policy::{Addition, AnonymousExec, LabelSelector, Mode, Policy, SbomTrust, Selector},
 };
 
 const API_VERSION: &str = "plimsoll.dev/v1alpha1";
@@ -43,9 +43,21 @@ pub(super) fn policy(
     version?;
     kind?;
     let (name, name_span) = named?;
-    let Spec { selector, mode, evidence, anonymous_exec, allow, network, hardening } = spec?;
+    let Spec { selector, mode, evidence, anonymous_exec, allow, network, hardening, sbom } = spec?;
     let place = report.source().place(name_span);
-    Ok(Policy { name, place, generation, selector, mode, evidence, anonymous_exec, allow, network, hardening })
+    Ok(Policy {
+        name,
+        place,
+        generation,
+        selector,
+        mode,
+        evidence,
+        anonymous_exec,
+        allow,
+        network,
+        hardening,
+        sbom,
+    })
 }
 
 fn constant(
@@ -73,6 +85,7 @@ struct Spec {
     allow: Vec<Addition>,
     network: Option<Network>,
     hardening: Hardening,
+    sbom: SbomTrust,
 }
 
 fn spec(document: &Fields<'_>, limits: &Limits, report: &mut Report<'_>) -> Result<Spec, Reported> {
@@ -88,6 +101,7 @@ fn spec(document: &Fields<'_>, limits: &Limits, report: &mut Report<'_>) -> Resu
     let allow = fields.optional("allow").map(|field| additions(field, limits, report));
     let network = fields.optional("network").map(|field| network::network(field, limits, report));
     let hardening = fields.optional("hardening").map(|field| hardening(field, report));
+    let sbom = fields.optional("sbom").map(|field| trust::sbom(field, report));
     Ok(Spec {
         selector: selector?,
         mode: mode?,
@@ -96,6 +110,7 @@ fn spec(document: &Fields<'_>, limits: &Limits, report: &mut Report<'_>) -> Resu
         allow: allow.transpose()?.unwrap_or_default(),
         network: network.transpose()?,
         hardening: hardening.transpose()?.unwrap_or_default(),
+        sbom: sbom.transpose()?.unwrap_or_default(),
     })
 }
 

@@ -6,6 +6,7 @@ mod fields;
 mod hardening;
 mod network;
 mod syntax;
+mod trust;
 mod values;
 
 use expect_test::Expect;

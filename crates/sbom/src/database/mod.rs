@@ -14,7 +14,7 @@ mod rpm;
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use apk::parse_apk;
 pub use built_in::{cargo_crate, go_module, java_artifact, npm_package, self_described};
@@ -28,7 +28,7 @@ use crate::{limits::Limits, path::normalise};
 const MAX_PROBLEMS: usize = 64;
 
 /// Whose database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum DatabaseKind {

@@ -6,13 +6,13 @@ mod verdict;
 
 use std::{fmt, str::FromStr};
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{
     database::{DatabaseKind, PackageDatabase},
     digest::Sha256,
     document::Sbom,
-    listing::{ExecKind, InodeKey, Listing, Node},
+    listing::{ExecFact, ExecKind, InodeKey, Listing, Node},
     path::display_path,
 };
 use claims::Claims;
@@ -23,7 +23,7 @@ pub use declared::{UndeclaredPackage, undeclared_packages};
 const MAX_MISSING: usize = 1000;
 
 /// Why a file may be trusted, weakest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum EvidenceClass {
@@ -116,7 +116,7 @@ pub struct InventoryFile {
 }
 
 /// What is wrong with a file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "reason", rename_all = "kebab-case")]
 pub enum Gap {
@@ -132,7 +132,7 @@ pub enum Gap {
 }
 
 /// Who declared a digest that the file does not have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum MismatchSource {
@@ -152,7 +152,7 @@ impl fmt::Display for MismatchSource {
 }
 
 /// The package behind a file.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PackageRef {
     /// Name.
@@ -230,11 +230,35 @@ pub fn inventory(listing: &Listing, sbom: &Sbom, databases: &[PackageDatabase]) 
     let declared = Declared::new(sbom, databases);
     let claims = Claims::gather(listing, sbom, databases, &declared);
     let mut coverage = Coverage { missing: claims.missing_count, ..Coverage::default() };
+    let files = collect(listing, &mut coverage, |path, exec| verdict::of(exec, claims.of(path), sbom));
+    Inventory { files, missing: claims.missing, coverage, sbom_digest: sbom.digest }
+}
+
+/// As [`inventory`], where `judge` says what stands behind a file: it is given the path as people see it and the content,
+/// and answers with evidence, gap and package. For allowlists that were compiled elsewhere.
+pub fn inventory_by(
+    listing: &Listing,
+    sbom_digest: Sha256,
+    mut judge: impl FnMut(&str, &ExecFact) -> (Option<EvidenceClass>, Option<Gap>, Option<PackageRef>),
+) -> Inventory {
+    let mut coverage = Coverage::default();
+    let files = collect(listing, &mut coverage, |path, exec| {
+        let (evidence, gap, package) = judge(&display_path(path), exec);
+        verdict::Finding { evidence, gap, package }
+    });
+    Inventory { files, missing: Vec::new(), coverage, sbom_digest }
+}
+
+fn collect(
+    listing: &Listing,
+    coverage: &mut Coverage,
+    mut judge: impl FnMut(&[u8], &ExecFact) -> verdict::Finding,
+) -> Vec<InventoryFile> {
     let mut files = Vec::new();
     for (path, node) in listing.iter() {
         let Node::File(file) = node else { continue };
         let Some(exec) = &file.exec else { continue };
-        let finding = verdict::of(exec, claims.of(path), sbom);
+        let finding = judge(path, exec);
         coverage.add(finding.evidence);
         files.push(InventoryFile {
             path: display_path(path),
@@ -248,7 +272,7 @@ pub fn inventory(listing: &Listing, sbom: &Sbom, databases: &[PackageDatabase]) 
             package: finding.package,
         });
     }
-    Inventory { files, missing: claims.missing, coverage, sbom_digest: sbom.digest }
+    files
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
