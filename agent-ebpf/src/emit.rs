@@ -8,7 +8,7 @@ use plimsoll_abi::{ADDRESS_LEN, Event, Hook, Stat, Verdict, event_flags, state};
 
 use crate::{
     decide::Decision,
-    kernel::{File, Inode, Task},
+    kernel::{Dentry, File, Inode, Task},
     label::Subject,
     maps::{DENIALS, TELEMETRY},
     stats::{count, next_sequence},
@@ -30,13 +30,18 @@ pub(crate) struct Report<'a> {
     pub(crate) inode: Inode,
     /// The socket's far or own end, if there is one.
     pub(crate) peer: Peer,
+    /// A name that counts from the workload's root, if that is what was decided on.
+    pub(crate) name: Dentry,
+    /// One more than there are components of the name up to that root; 0 without a name.
+    pub(crate) depth: u32,
 }
 
 impl<'a> Report<'a> {
     /// A report about no file and no socket.
     #[inline(always)]
     pub(crate) fn new(subject: &'a Subject, decision: Decision, hook: Hook) -> Self {
-        Self { subject, decision, hook, prot: 0, operand: 0, file: File::NONE, inode: Inode::UNKNOWN, peer: Peer::NONE }
+        let (file, inode, name) = (File::NONE, Inode::UNKNOWN, Dentry::NONE);
+        Self { subject, decision, hook, prot: 0, operand: 0, file, inode, peer: Peer::NONE, name, depth: 0 }
     }
 }
 
@@ -135,6 +140,16 @@ fn flag(set: bool, bit: u32) -> u32 {
 #[inline(always)]
 fn fill_path(event: &mut Event, report: &Report<'_>) {
     event.path[0] = 0;
+    if report.depth > 0 {
+        event.flags |= event_flags::COMPONENTS;
+        if report.operand == u64::MAX {
+            event.flags |= event_flags::NAME_ONLY;
+        }
+        if !report.name.components_into(report.depth - 1, &mut event.path) {
+            event.flags |= event_flags::NAME_ONLY;
+        }
+        return;
+    }
     if !report.file.exists() {
         return;
     }

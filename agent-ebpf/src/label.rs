@@ -63,6 +63,15 @@ pub fn subject() -> Option<Subject> {
     Some(member(label, Standing::Member))
 }
 
+/// The current task's workload, if it runs the workload's code already. The container runtime, which opens files in the
+/// container before it becomes the container, gets its label only when it executes the workload's program.
+#[inline(always)]
+pub fn labelled() -> Option<Subject> {
+    // SAFETY: as in `subject`.
+    let label = unsafe { LABELS.get(Task::current().address()) }.copied()?;
+    Some(member(label, Standing::Member))
+}
+
 /// Gives a new task its parent's label. A task that cannot be labelled is not born: it could leave its cgroup.
 #[inline(always)]
 pub fn inherit(child: Task) -> i32 {

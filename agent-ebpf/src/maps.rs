@@ -5,7 +5,10 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, PerCpuArray, RingBuf},
 };
-use plimsoll_abi::{AllowKey, AllowValue, Label, MAX_TASKS, MAX_WORKLOADS, STAT_COUNT, WorkloadRecord};
+use plimsoll_abi::{
+    AllowKey, AllowValue, FileFilter, FileKey, FileRule, Label, MAX_TASKS, MAX_WORKLOADS, PathKey, STAT_COUNT, Volume,
+    VolumeKey, WorkloadRecord,
+};
 
 /// Allowed files of all allowlists. The enforcer writes and sizes it; full means that a policy is rejected whole.
 /// Not preallocated: a node's allowlists are far smaller than the bound.
@@ -40,3 +43,23 @@ pub static STATS: PerCpuArray<u64> = PerCpuArray::with_max_entries(STAT_COUNT, 0
 /// The last sequence number given to a denial or audit.
 #[map]
 pub static SEQUENCE: Array<u64> = Array::with_max_entries(1, 0);
+
+/// File rules of all lists. The enforcer writes them; full means that a policy is rejected whole.
+#[map]
+pub static FILE_RULES: HashMap<FileKey, FileRule> = HashMap::with_max_entries(1 << 17, BPF_F_NO_PREALLOC);
+
+/// Which paths a list has rules for. Full: as above.
+#[map]
+pub static FILE_LISTS: HashMap<u32, FileFilter> = HashMap::with_max_entries(2 * MAX_WORKLOADS, BPF_F_NO_PREALLOC);
+
+/// Where workloads' volumes begin. Full: the container is not started.
+#[map]
+pub static VOLUMES: HashMap<VolumeKey, Volume> = HashMap::with_max_entries(1 << 17, BPF_F_NO_PREALLOC);
+
+/// Which inodes a workload has volumes at.
+#[map]
+pub static VOLUME_FILTERS: Array<FileFilter> = Array::with_max_entries(MAX_WORKLOADS, 0);
+
+/// The key by which paths are hashed.
+#[map]
+pub static PATH_KEY: Array<PathKey> = Array::with_max_entries(1, 0);

@@ -6,9 +6,11 @@
 use std::{io, process::ExitCode};
 
 mod execute;
+mod files;
 mod mapping;
 mod measure;
 mod process;
+mod ring;
 
 /// What came of a technique: `Err` if it could not be tried, else the kernel's answer.
 type Attempt = anyhow::Result<io::Result<()>>;
@@ -66,6 +68,16 @@ fn attempt(arguments: &[&str]) -> Attempt {
         ["write-exec-map", file] => mapping::writable(file),
         ["anonymous-exec"] => Ok(mapping::anonymous()),
         ["anonymous-protect"] => mapping::anonymous_protect(),
+        ["file", operation, file, ref more @ ..] => files::operate(operation, file.as_ref(), more),
+        ["read-below-descriptor", file] => files::below_descriptor(file.as_ref()),
+        ["read-by-path-descriptor", file] => files::by_path_descriptor(file.as_ref()),
+        ["read-by-bind-mount", file, mount_point] => files::bind_mounted(file.as_ref(), mount_point.as_ref()),
+        ["read-in-chroot", file] => files::in_chroot(file.as_ref()),
+        ["read-through-overlay", file, mount_point] => files::through_overlay(file.as_ref(), mount_point.as_ref()),
+        ["read-by-handle", file] => files::by_handle(file.as_ref()),
+        ["read-after-moving-parent", file, new] => files::after_moving_parent(file.as_ref(), new.as_ref()),
+        ["name-unnamed", file] => files::name_unnamed(file.as_ref()),
+        ["by-ring", operation, file] => files::by_ring(operation, file.as_ref()),
         _ => anyhow::bail!("unknown technique or wrong number of arguments: {arguments:?}"),
     }
 }

@@ -6,7 +6,8 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::{
     container::{ACTOR, Container, ContainerSpec},
-    stage::set_up,
+    stage::{Stage, set_up},
+    technique::files,
 };
 
 /// A loop of the actor's, by the name it has there, with how often it is run.
@@ -30,6 +31,22 @@ pub(crate) fn run() -> Result<()> {
     for (index, (name, ..)) in LOOPS.iter().enumerate() {
         let (a, b, c) = (without[index], beside[index], under[index]);
         println!("| {name} | {a} | {b} | {} | {c} | {} |", ratio(b, a), ratio(c, a));
+    }
+    file_rules(&stage, &enforced, &free, &without)
+}
+
+/// What file rules cost: the workload that has them, and those beside it.
+fn file_rules(stage: &Stage, enforced: &Container, free: &Container, without: &[u64; LOOPS.len()]) -> Result<()> {
+    let mut spec = stage.spec(files::FILES.name, files::FILES.name)?;
+    (files::FILES.configure)(&mut spec);
+    let ruled = Container::create(spec)?;
+    let (inside, beside, outside) = (measure_all(&ruled)?, measure_all(enforced)?, measure_all(free)?);
+    println!();
+    println!("| operation | workload with file rules | ratio | workload beside it | ratio | no workload | ratio |");
+    println!("|---|---:|---:|---:|---:|---:|---:|");
+    for (index, (name, ..)) in LOOPS.iter().enumerate() {
+        let (base, a, b, c) = (without[index], inside[index], beside[index], outside[index]);
+        println!("| {name} | {a} | {} | {b} | {} | {c} | {} |", ratio(a, base), ratio(b, base), ratio(c, base));
     }
     Ok(())
 }

@@ -18,6 +18,7 @@ mod daemon;
 mod demo;
 mod enforcement;
 mod faults;
+mod files;
 mod no_bpf;
 mod stage;
 mod technique;
@@ -62,7 +63,14 @@ fn test() -> ExitCode {
 
 /// First what works without a policy, then what does not with one.
 fn all() -> Vec<Trial> {
-    let tests = [baseline::tests(), bypass::baselines(), enforcement::tests(), bypass::denials(), faults::tests()];
+    let tests = [
+        baseline::tests(),
+        bypass::baselines(),
+        enforcement::tests(),
+        bypass::denials(),
+        files::tests(),
+        faults::tests(),
+    ];
     tests.into_iter().flatten().collect()
 }
 

@@ -26,7 +26,7 @@ pub(crate) fn policy(suite: &str, mode: &str) -> String {
 }
 
 /// The same with more lines in its `spec`.
-fn policy_with(suite: &str, mode: &str, spec: &str) -> String {
+pub(crate) fn policy_with(suite: &str, mode: &str, spec: &str) -> String {
     format!(
         "apiVersion: plimsoll.dev/v1alpha1\nkind: EnforcementPolicy\nmetadata:\n  name: {suite}\nspec:\n  selector:\n    \
          labels:\n      suite: {suite}\n  mode: {mode}\n  evidence: package-digest\n{spec}"
@@ -102,6 +102,14 @@ impl Stage {
             let found = events.iter().filter(newer).find(|event| matches(event)).cloned();
             found.with_context(|| format!("none matches among {}", brief(&events)))
         })
+    }
+
+    /// Has the agent read its policies again, and waits until they are in force.
+    pub(crate) fn reload(&self) -> Result<()> {
+        const RELOADS: &str = "plimsoll_policy_reloads_total";
+        let before = self.agent.metric(RELOADS)?;
+        self.agent.daemon.signal(libc::SIGHUP)?;
+        self.metric_reaches(RELOADS, before + 1).map(drop)
     }
 
     /// Waits until a metric has at least `value`.

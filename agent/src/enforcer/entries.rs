@@ -1,6 +1,6 @@
 //! A compiled policy as entries of the kernel's maps: written whole under an id that nothing names yet, or not at all.
 
-use plimsoll_abi::{AllowKey, map_names};
+use plimsoll_abi::{AllowKey, FileKey, map_names};
 use plimsoll_policy::CompiledPolicy;
 
 use crate::sensor::maps::{MapError, PolicyMaps};
@@ -9,6 +9,9 @@ use crate::sensor::maps::{MapError, PolicyMaps};
 #[derive(Debug, Default)]
 pub(super) struct Entries {
     allow: Vec<AllowKey>,
+    files: Vec<FileKey>,
+    /// The list that has file rules.
+    file_list: Option<u32>,
 }
 
 impl Entries {
@@ -31,12 +34,18 @@ impl Entries {
         for key in self.allow {
             maps.allow.remove(key)?;
         }
+        if let Some(list) = self.file_list {
+            maps.files.remove_list(list)?;
+        }
+        for key in self.files {
+            maps.files.remove_rule(key)?;
+        }
         Ok(count)
     }
 
     /// Entries of all kinds.
     pub(super) fn len(&self) -> usize {
-        self.allow.len()
+        self.allow.len() + self.files.len()
     }
 
     fn try_write(&mut self, maps: &mut PolicyMaps, id: u32, policy: &CompiledPolicy) -> Result<(), MapError> {
@@ -46,6 +55,18 @@ impl Entries {
             maps.allow.insert(key, value).map_err(|error| full(&error, map_names::ALLOW, policy.entries.len()))?;
             self.allow.push(key);
         }
+        if policy.files.is_empty() { Ok(()) } else { self.write_files(maps, id, policy) }
+    }
+
+    fn write_files(&mut self, maps: &mut PolicyMaps, id: u32, policy: &CompiledPolicy) -> Result<(), MapError> {
+        let files = policy.kernel_files(id, &maps.files.key());
+        for (key, rule) in &files.entries {
+            let outcome = maps.files.insert_rule(*key, *rule);
+            outcome.map_err(|error| full(&error, map_names::FILE_RULES, files.entries.len()))?;
+            self.files.push(*key);
+        }
+        maps.files.insert_list(id, files.filter).map_err(|error| full(&error, map_names::FILE_LISTS, 1))?;
+        self.file_list = Some(id);
         Ok(())
     }
 }

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use plimsoll_abi::{Label, MAX_WORKLOADS, WorkloadRecord, state};
+use plimsoll_abi::{Label, MAX_MOUNT_DEPTH, MAX_WORKLOADS, PathKey, Volume, VolumeKey, WorkloadRecord, state};
 use plimsoll_policy::CompiledPolicy;
 
 use self::entries::Entries;
@@ -48,7 +48,7 @@ pub struct ListIdentity {
 }
 
 /// A workload about to be put under enforcement.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Admission {
     /// Its cgroup.
     pub cgroup: u64,
@@ -56,6 +56,35 @@ pub struct Admission {
     pub root_dev: u32,
     /// The runtime's mount namespace.
     pub runtime_mnt_ns: u32,
+    /// What the runtime mounted into it.
+    pub volumes: Vec<Mounted>,
+}
+
+/// A volume of a workload.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Mounted {
+    /// The filesystem, in the kernel's encoding.
+    pub dev: u32,
+    /// Number of the mount's root on it.
+    pub ino: u64,
+    /// Where it is mounted, from the container's root: bytes, as file names are.
+    pub path: Vec<u8>,
+    /// Other names of the same directory, by other mounts of the container.
+    pub also: Vec<Vec<u8>>,
+}
+
+impl Mounted {
+    /// As the kernel holds it; `number` counts a workload's volumes from 1.
+    fn kernel(&self, label: Label, number: u32, key: &PathKey) -> (VolumeKey, Volume) {
+        let mut volume = Volume { number, depth: 0, components: [0; MAX_MOUNT_DEPTH] };
+        let parts = self.path.split(|byte| *byte == b'/').rev().filter(|part| !part.is_empty());
+        for (component, part) in volume.components.iter_mut().zip(parts) {
+            *component = key.component(part);
+            volume.depth += 1;
+        }
+        let Label { slot, incarnation } = label;
+        (VolumeKey { ino: self.ino, dev: self.dev, slot, incarnation, reserved: 0 }, volume)
+    }
 }
 
 struct List {
@@ -100,7 +129,8 @@ impl Enforcer {
     /// Takes over the maps as an earlier agent, if any, left them.
     /// `report_executions` says whether workloads report what they were allowed to execute.
     pub fn new(hooks: Hooks, maps: PolicyMaps, report_executions: bool) -> Result<Self, EnforceError> {
-        let highest = maps.allow.keys()?.iter().map(|key| key.allowlist).max().unwrap_or(0);
+        let allow = maps.allow.keys()?.into_iter().map(|key| key.allowlist);
+        let highest = allow.chain(maps.files.list_ids()?).max().unwrap_or(0);
         let mut enforcer = Self {
             hooks,
             maps,
@@ -136,7 +166,7 @@ impl Enforcer {
     ) -> Result<Label, EnforceError> {
         let list = self.list(identity, policy)?;
         let state = policy.state(list) | self.reports;
-        let label = self.require(state).and_then(|()| self.occupy(admission, state));
+        let label = self.require(state).and_then(|()| self.occupy(&admission, state));
         match label {
             Ok(label) => {
                 self.used.insert(label, identity.clone());
@@ -184,6 +214,7 @@ impl Enforcer {
         }
         if self.maps.slots.get(label.slot)?.incarnation == label.incarnation {
             self.maps.slots.switch(label.slot, 0)?;
+            self.maps.files.remove_volumes(label.slot)?;
         }
         if let Some(identity) = self.used.remove(&label) {
             self.release(&identity);
@@ -193,7 +224,7 @@ impl Enforcer {
 
     /// Puts a workload in force that no file is allowed in; for the canary.
     pub fn admit_nothing(&mut self, admission: Admission) -> Result<Label, EnforceError> {
-        self.occupy(admission, state::ACTIVE | state::ENFORCE)
+        self.occupy(&admission, state::ACTIVE | state::ENFORCE)
     }
 
     /// Removes entries of lists that were replaced long enough ago. Returns how many are gone.
@@ -217,6 +248,12 @@ impl Enforcer {
             self.maps.allow.keys()?.into_iter().filter(|key| !live.contains(&key.allowlist)).collect();
         for key in &orphans {
             self.maps.allow.remove(*key)?;
+        }
+        for list in self.maps.files.list_ids()?.into_iter().filter(|list| !live.contains(list)) {
+            self.maps.files.remove_list(list)?;
+        }
+        for key in self.maps.files.rule_keys()?.into_iter().filter(|key| !live.contains(&key.list)) {
+            self.maps.files.remove_rule(key)?;
         }
         Ok(orphans.len())
     }
@@ -261,7 +298,7 @@ impl Enforcer {
     }
 
     /// Takes a free slot, fills it, and ties the cgroup to it last.
-    fn occupy(&mut self, admission: Admission, state: u64) -> Result<Label, EnforceError> {
+    fn occupy(&mut self, admission: &Admission, state: u64) -> Result<Label, EnforceError> {
         for slot in 0..MAX_WORKLOADS {
             let record = self.maps.slots.get(slot)?;
             if record.state & state::ACTIVE != 0 {
@@ -278,6 +315,11 @@ impl Enforcer {
                     reserved: 0,
                 },
             )?;
+            self.maps.files.remove_volumes(slot)?;
+            let volumes = admission.volumes.iter().zip(1..);
+            let volumes: Vec<_> =
+                volumes.map(|(volume, number)| volume.kernel(label, number, &self.maps.files.key())).collect();
+            self.maps.files.set_volumes(slot, &volumes)?;
             self.maps.slots.switch(slot, state)?;
             if let Err(error) = self.maps.cgroups.insert(admission.cgroup, label) {
                 self.maps.slots.switch(slot, 0)?;

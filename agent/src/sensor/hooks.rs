@@ -7,7 +7,7 @@ use std::{
 };
 
 use aya::{
-    Btf, Ebpf,
+    Btf, BtfError, Ebpf,
     programs::{Lsm, Program, ProgramError, RawTracePoint, links::FdLink},
 };
 use plimsoll_abi::state;
@@ -40,7 +40,8 @@ impl Feature {
 
     fn hooks(self) -> &'static [Hook] {
         match self {
-            Self::Files | Self::Network | Self::Capabilities => &[],
+            Self::Files => FILES,
+            Self::Network | Self::Capabilities => &[],
         }
     }
 }
@@ -49,6 +50,7 @@ impl Feature {
 #[derive(Clone, Copy, Debug)]
 enum Place {
     Lsm,
+    LsmIfThere,
     RawTracepoint,
 }
 
@@ -61,6 +63,11 @@ struct Hook {
 
 const fn lsm(name: &'static str) -> Hook {
     Hook { name, place: Place::Lsm }
+}
+
+/// A hook that not every kernel has; where it is missing, another one sees the same.
+const fn lsm_if_there(name: &'static str) -> Hook {
+    Hook { name, place: Place::LsmIfThere }
 }
 
 const fn tracepoint(name: &'static str) -> Hook {
@@ -79,6 +86,24 @@ const ALWAYS: &[Hook] = &[
     lsm("file_mprotect"),
 ];
 
+/// Everything that opens, makes, removes, renames, links or changes files.
+const FILES: &[Hook] = &[
+    lsm("file_open"),
+    lsm("path_truncate"),
+    lsm("path_mknod"),
+    lsm("path_mkdir"),
+    lsm("path_symlink"),
+    lsm("path_unlink"),
+    lsm("path_rmdir"),
+    lsm("path_link"),
+    lsm("path_rename"),
+    lsm("inode_setattr"),
+    lsm("inode_setxattr"),
+    lsm("inode_removexattr"),
+    lsm_if_there("inode_set_acl"),
+    lsm_if_there("inode_remove_acl"),
+];
+
 /// One attached program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attached {
@@ -93,6 +118,8 @@ pub struct Attached {
 pub struct Hooks {
     ebpf: Ebpf,
     pins: PathBuf,
+    /// Hooks that this kernel does not have.
+    absent: Vec<&'static str>,
     attached: Vec<Attached>,
     /// Pinned links of the features in use.
     optional: BTreeMap<Feature, Vec<PathBuf>>,
@@ -103,10 +130,13 @@ impl Hooks {
     /// directories, say are in use. Links are pinned under `pins`.
     pub(super) fn attach(mut ebpf: Ebpf, pins: PathBuf, earlier: &[PathBuf]) -> Result<Self, SensorError> {
         let btf = Btf::from_sys_fs()?;
+        let mut absent = Vec::new();
         for hook in ALWAYS.iter().chain(Feature::ALL.iter().flat_map(|feature| feature.hooks())) {
-            load(&mut ebpf, *hook, &btf)?;
+            if !load(&mut ebpf, *hook, &btf)? {
+                absent.push(hook.name);
+            }
         }
-        let mut hooks = Self { ebpf, pins, attached: Vec::new(), optional: BTreeMap::new() };
+        let mut hooks = Self { ebpf, pins, absent, attached: Vec::new(), optional: BTreeMap::new() };
         for hook in ALWAYS {
             hooks.attach_one(*hook)?;
         }
@@ -151,8 +181,9 @@ impl Hooks {
 
     fn attach_feature(&mut self, feature: Feature) -> Result<(), SensorError> {
         let mut pinned = Vec::new();
-        for hook in feature.hooks() {
-            pinned.push(self.attach_one(*hook)?);
+        for hook in feature.hooks().iter().filter(|hook| !self.absent.contains(&hook.name)).copied().collect::<Vec<_>>()
+        {
+            pinned.push(self.attach_one(hook)?);
         }
         self.optional.insert(feature, pinned);
         Ok(())
@@ -176,18 +207,23 @@ fn program(ebpf: &mut Ebpf, hook: Hook) -> Result<&mut Program, SensorError> {
     ebpf.program_mut(hook.name).ok_or(SensorError::Missing { kind: "program", name: hook.name })
 }
 
-fn load(ebpf: &mut Ebpf, hook: Hook, btf: &Btf) -> Result<(), SensorError> {
+/// Loads a program; `false` if the kernel lacks its hook and may.
+fn load(ebpf: &mut Ebpf, hook: Hook, btf: &Btf) -> Result<bool, SensorError> {
     let program = program(ebpf, hook)?;
     let loaded = match hook.place {
-        Place::Lsm => <&mut Lsm>::try_from(program).and_then(|lsm| lsm.load(hook.name, btf)),
+        Place::Lsm | Place::LsmIfThere => <&mut Lsm>::try_from(program).and_then(|lsm| lsm.load(hook.name, btf)),
         Place::RawTracepoint => <&mut RawTracePoint>::try_from(program).and_then(RawTracePoint::load),
     };
-    loaded.map_err(|source| SensorError::Attach { hook: hook.name, source })
+    match (loaded, hook.place) {
+        (Ok(()), _) => Ok(true),
+        (Err(ProgramError::Btf(BtfError::UnknownBtfTypeName { .. })), Place::LsmIfThere) => Ok(false),
+        (Err(source), _) => Err(SensorError::Attach { hook: hook.name, source }),
+    }
 }
 
 fn link(program: &mut Program, hook: Hook) -> Result<FdLink, ProgramError> {
     Ok(match hook.place {
-        Place::Lsm => {
+        Place::Lsm | Place::LsmIfThere => {
             let lsm = <&mut Lsm>::try_from(program)?;
             let link = lsm.attach()?;
             lsm.take_link(link)?.into()

@@ -14,6 +14,8 @@ use aya::{
 };
 use plimsoll_abi::{AllowKey, AllowValue, Label, MAX_WORKLOADS, Stat, WorkloadRecord, map_names};
 
+use super::files::FileMaps;
+
 /// A map operation that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum MapError {
@@ -34,6 +36,8 @@ pub enum MapError {
         #[source]
         source: io::Error,
     },
+    #[error("cannot get random bytes for the key that paths are hashed with")]
+    Random(#[source] io::Error),
     #[error("slot {0} is outside the workload array")]
     Slot(u32),
 }
@@ -76,6 +80,8 @@ pub struct PolicyMaps {
     pub cgroups: CgroupMap,
     /// Workload slots.
     pub slots: WorkloadSlots,
+    /// File rules and volumes.
+    pub files: FileMaps,
 }
 
 impl Maps {
@@ -87,6 +93,7 @@ impl Maps {
                 allow: AllowMap(typed(take(map_names::ALLOW)?, map_names::ALLOW)?),
                 cgroups: CgroupMap(typed(take(map_names::CGROUPS)?, map_names::CGROUPS)?),
                 slots: WorkloadSlots::share(take(map_names::WORKLOADS)?)?,
+                files: FileMaps::take(&mut take)?,
             },
             stats: Stats { counters: typed(take(map_names::STATS)?, map_names::STATS)?, since_unix_ns },
             denials: Ring(typed(take(map_names::DENIALS)?, map_names::DENIALS)?),
@@ -95,7 +102,7 @@ impl Maps {
     }
 }
 
-fn typed<T>(map: Map, name: &'static str) -> Result<T, MapError>
+pub(super) fn typed<T>(map: Map, name: &'static str) -> Result<T, MapError>
 where
     T: TryFrom<Map, Error = aya::maps::MapError>,
 {
@@ -154,7 +161,7 @@ impl CgroupMap {
     }
 }
 
-fn absent_is_fine(outcome: Result<(), aya::maps::MapError>, map: &'static str) -> Result<(), MapError> {
+pub(super) fn absent_is_fine(outcome: Result<(), aya::maps::MapError>, map: &'static str) -> Result<(), MapError> {
     match outcome {
         Ok(()) | Err(aya::maps::MapError::KeyNotFound | aya::maps::MapError::ElementNotFound) => Ok(()),
         Err(aya::maps::MapError::SyscallError(error)) if error.io_error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -162,7 +169,7 @@ fn absent_is_fine(outcome: Result<(), aya::maps::MapError>, map: &'static str) -
     }
 }
 
-fn refused(map: &'static str, operation: &'static str, source: aya::maps::MapError) -> MapError {
+pub(super) fn refused(map: &'static str, operation: &'static str, source: aya::maps::MapError) -> MapError {
     MapError::Refused { map, operation, source }
 }
 

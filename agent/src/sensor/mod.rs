@@ -2,6 +2,7 @@
 
 pub mod btf;
 pub mod canary;
+pub mod files;
 pub mod hooks;
 pub mod maps;
 pub mod offsets;
@@ -30,6 +31,11 @@ const MAPS: &[&str] = &[
     map_names::TELEMETRY,
     map_names::STATS,
     map_names::SEQUENCE,
+    map_names::FILE_RULES,
+    map_names::FILE_LISTS,
+    map_names::VOLUMES,
+    map_names::VOLUME_FILTERS,
+    map_names::PATH_KEY,
 ];
 
 /// Why the kernel programs are not in force.

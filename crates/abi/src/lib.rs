@@ -5,12 +5,17 @@
 #![no_std]
 
 mod event;
+mod file;
 mod policy;
 mod stat;
 
 pub use event::{
     ADDRESS_LEN, ANCESTORS, Ancestor, COMM_LEN, Event, Hook, Operation, PATH_LEN, Reason, UnknownCode, Verdict,
     event_flags,
+};
+pub use file::{
+    FILTER_WORDS, FileFilter, FileKey, FileRule, LONG_WORDS, MAX_DEPTH, MAX_FILE_RULES, MAX_MOUNT_DEPTH, MAX_NAME,
+    MAX_VOLUMES, PathHash, PathKey, SHORT_NAME, Volume, VolumeKey, operation,
 };
 pub use policy::{AllowKey, AllowValue, Label, MAX_TASKS, MAX_WORKLOADS, Offsets, WorkloadRecord, access, state};
 pub use stat::{STAT_COUNT, Stat};
@@ -36,4 +41,14 @@ pub mod map_names {
     pub const STATS: &str = "STATS";
     /// Array of one `u64`: the last sequence number given to a denial.
     pub const SEQUENCE: &str = "SEQUENCE";
+    /// Hash: [`super::FileKey`] -> [`super::FileRule`]. Written by the enforcer alone.
+    pub const FILE_RULES: &str = "FILE_RULES";
+    /// Hash: list id (`u32`) -> [`super::FileFilter`] of its rules' paths. Written by the enforcer alone.
+    pub const FILE_LISTS: &str = "FILE_LISTS";
+    /// Hash: [`super::VolumeKey`] -> [`super::Volume`]. Written by the enforcer alone.
+    pub const VOLUMES: &str = "VOLUMES";
+    /// Array: slot -> [`super::FileFilter`] of its volumes' first inodes. Written by the enforcer alone.
+    pub const VOLUME_FILTERS: &str = "VOLUME_FILTERS";
+    /// Array of one [`super::PathKey`], chosen once.
+    pub const PATH_KEY: &str = "PATH_KEY";
 }

@@ -11,6 +11,8 @@ pub mod access {
     pub const EXEC: u32 = 1;
     /// May be mapped executable (`mmap_file`, `file_mprotect`).
     pub const MAP: u32 = 2;
+    /// Is an interpreter: what it opens to run is looked at.
+    pub const INTERPRETER: u32 = 4;
 }
 
 /// Bits of [`super::WorkloadRecord::state`] above the allowlist id, which is its low 32 bits.
@@ -134,6 +136,21 @@ pub struct Offsets {
     pub cgroup_kn: u64,
     pub cgroup_parent: u64,
     pub kn_id: u64,
+    pub file_mode: u64,
+    pub file_flags: u64,
+    pub inode_mode: u64,
+    pub dentry_parent: u64,
+    pub dentry_sb: u64,
+    pub dentry_flags: u64,
+    /// To the length of a dentry's name.
+    pub dentry_length: u64,
+    /// To a dentry's own room for short names.
+    pub dentry_short: u64,
+    pub iattr_valid: u64,
+    /// Which argument of `inode_setattr` is the dentry: kernels since 6.9 put the mount's id mapping before it.
+    pub setattr_dentry: u64,
+    pub task_mm: u64,
+    pub mm_exe_file: u64,
 }
 
 impl Offsets {
@@ -167,6 +184,18 @@ impl Offsets {
         cgroup_kn: 0,
         cgroup_parent: 0,
         kn_id: 0,
+        file_mode: 0,
+        file_flags: 0,
+        inode_mode: 0,
+        dentry_parent: 0,
+        dentry_sb: 0,
+        dentry_flags: 0,
+        dentry_length: 0,
+        dentry_short: 0,
+        iattr_valid: 0,
+        setattr_dentry: 0,
+        task_mm: 0,
+        mm_exe_file: 0,
     };
 }
 
@@ -175,5 +204,5 @@ const _: () = {
     assert!(size_of::<AllowValue>() == 8);
     assert!(size_of::<Label>() == 8);
     assert!(size_of::<WorkloadRecord>() == 24);
-    assert!(size_of::<Offsets>() == 28 * 8);
+    assert!(size_of::<Offsets>() == 40 * 8);
 };

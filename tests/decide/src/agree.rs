@@ -45,7 +45,7 @@ pub(crate) fn run(programs: &mut Programs, cases: u32, seed: u64) -> anyhow::Res
 }
 
 /// Files of every kind and evidence; half of them are accepted by `package-digest`.
-fn inventory() -> Inventory {
+pub(crate) fn inventory() -> Inventory {
     let file = |ino: u64| InventoryFile {
         path: format!("/usr/bin/f{ino:03}"),
         inode: InodeKey { dev: 7, ino },
@@ -75,17 +75,17 @@ fn policy(mode: &str, anonymous: &str, inventory: &Inventory) -> anyhow::Result<
 }
 
 /// A xorshift generator: the cases must repeat.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn next(&mut self, bound: u64) -> u64 {
+    pub(crate) fn next(&mut self, bound: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         self.0 % bound
     }
 
-    fn choice<'a, T>(&mut self, all: &'a [T]) -> anyhow::Result<&'a T> {
+    pub(crate) fn choice<'a, T>(&mut self, all: &'a [T]) -> anyhow::Result<&'a T> {
         let index = self.next(all.len() as u64);
         all.get(usize::try_from(index)?).context("nothing to choose from")
     }

@@ -2,6 +2,7 @@
 //! the reference evaluator.
 
 mod agree;
+mod agree_files;
 mod bench;
 mod program;
 
@@ -39,6 +40,9 @@ fn main() -> anyhow::Result<()> {
     let mut programs = program::Programs::load(&arguments.object)?;
     match arguments.command {
         Command::Bench => bench::run(&mut programs),
-        Command::Agree { cases, seed } => agree::run(&mut programs, cases, seed),
+        Command::Agree { cases, seed } => {
+            agree::run(&mut programs, cases, seed)?;
+            agree_files::run(&mut programs, cases, seed)
+        }
     }
 }

@@ -8,7 +8,7 @@ use aya::{
     maps::{HashMap, MapData},
     programs::{TestRun as _, TestRunOptions, Xdp},
 };
-use plimsoll_abi::{AllowKey, AllowValue, map_names};
+use plimsoll_abi::{AllowKey, AllowValue, FileFilter, FileKey, FileRule, map_names};
 
 /// Input of one run; the layout of `Case` in `plimsoll-tests-ebpf`.
 #[derive(Clone, Copy, Debug)]
@@ -41,9 +41,29 @@ struct PodValue(AllowValue);
 // SAFETY: as above.
 unsafe impl Pod for PodValue {}
 
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct PodFileKey(FileKey);
+// SAFETY: as above.
+unsafe impl Pod for PodFileKey {}
+
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct PodFileRule(FileRule);
+// SAFETY: as above.
+unsafe impl Pod for PodFileRule {}
+
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct PodFilter(FileFilter);
+// SAFETY: as above.
+unsafe impl Pod for PodFilter {}
+
 pub(crate) struct Programs {
     ebpf: Ebpf,
     allow: HashMap<MapData, PodKey, PodValue>,
+    files: HashMap<MapData, PodFileKey, PodFileRule>,
+    lists: HashMap<MapData, u32, PodFilter>,
 }
 
 impl Programs {
@@ -53,21 +73,37 @@ impl Programs {
             let program: &mut Xdp = program.try_into()?;
             program.load().with_context(|| format!("the kernel refuses `{name}`"))?;
         }
-        let allow = ebpf.take_map(map_names::ALLOW).context("the object has no allowlist map")?;
-        Ok(Self { ebpf, allow: HashMap::try_from(allow)? })
+        let mut take = |name| ebpf.take_map(name).with_context(|| format!("the object has no map `{name}`"));
+        let allow = HashMap::try_from(take(map_names::ALLOW)?)?;
+        let files = HashMap::try_from(take(map_names::FILE_RULES)?)?;
+        let lists = HashMap::try_from(take(map_names::FILE_LISTS)?)?;
+        Ok(Self { ebpf, allow, files, lists })
     }
 
     pub(crate) fn allow(&mut self, key: AllowKey, value: AllowValue) -> anyhow::Result<()> {
         Ok(self.allow.insert(PodKey(key), PodValue(value), 0)?)
     }
 
+    pub(crate) fn file_rule(&mut self, key: FileKey, rule: FileRule) -> anyhow::Result<()> {
+        Ok(self.files.insert(PodFileKey(key), PodFileRule(rule), 0)?)
+    }
+
+    pub(crate) fn file_list(&mut self, list: u32, filter: FileFilter) -> anyhow::Result<()> {
+        Ok(self.lists.insert(list, PodFilter(filter), 0)?)
+    }
+
     /// Runs a program `repeat` times; its last return value, and the mean time of one run.
     pub(crate) fn run(&mut self, name: &str, case: &Case, repeat: u32) -> anyhow::Result<(u32, Duration)> {
+        self.run_bytes(name, &case.bytes(), repeat)
+    }
+
+    /// The same with a packet of any layout.
+    pub(crate) fn run_bytes(&mut self, name: &str, input: &[u8], repeat: u32) -> anyhow::Result<(u32, Duration)> {
         let program: &mut Xdp =
             self.ebpf.program_mut(name).with_context(|| format!("no program `{name}`"))?.try_into()?;
-        let (input, mut output) = (case.bytes(), vec![0; 256]);
+        let mut output = vec![0; 1024];
         let options =
-            TestRunOptions { data_in: Some(&input), data_out: Some(&mut output), repeat, ..Default::default() };
+            TestRunOptions { data_in: Some(input), data_out: Some(&mut output), repeat, ..Default::default() };
         let result = program.test_run(options)?;
         Ok((result.return_value, result.duration))
     }

@@ -7,6 +7,7 @@ use anyhow::ensure;
 use crate::container::{ACTOR, Container, ContainerSpec, Output};
 
 mod changed_views;
+pub(crate) mod files;
 mod loaded_code;
 mod memory;
 mod other_filesystems;
@@ -20,6 +21,7 @@ const AREAS: &[(&str, &[Technique])] = &[
     ("Files of other filesystems", other_filesystems::ROWS),
     ("Executable memory", memory::ROWS),
     ("Names that mean something else", changed_views::ROWS),
+    ("File rules", files::ROWS),
     ("Interpreters fed with data", partial::ROWS),
 ];
 
@@ -44,7 +46,6 @@ impl Suite {
     }
 
     /// In a container that is changed first.
-    #[expect(dead_code, reason = "areas that need capabilities or mounts of their own use it")]
     pub(crate) const fn configured(self, configure: fn(&mut ContainerSpec)) -> Self {
         Self { configure, ..self }
     }

@@ -2,13 +2,15 @@
 
 use std::fmt;
 
-use plimsoll_abi::{AllowKey, AllowValue, state};
+use plimsoll_abi::{AllowKey, AllowValue, PathKey, state};
 use plimsoll_sbom::{EvidenceClass, InodeKey, MismatchSource, Sha256};
 use serde::{Serialize, Serializer};
 
+use super::files::KernelFiles;
 use crate::{
     diagnostic::Place,
-    policy::{AnonymousExec, Mode, PathPattern},
+    evaluate_files,
+    policy::{AnonymousExec, FileRule, Mode, PathPattern, Scripts},
 };
 
 /// A policy applied to one image.
@@ -31,6 +33,10 @@ pub struct CompiledPolicy {
     pub rules: Vec<Rule>,
     /// What is probably not meant.
     pub warnings: Vec<Warning>,
+    /// What may be done with which files.
+    pub files: Vec<FileRule>,
+    /// Which code interpreters may open.
+    pub scripts: Scripts,
 }
 
 /// One file that may run.
@@ -151,7 +157,19 @@ impl CompiledPolicy {
     pub fn state(&self, allowlist: u32) -> u64 {
         let enforce = if self.mode == Mode::Enforce { state::ENFORCE } else { 0 };
         let anonymous = if self.anonymous_exec == AnonymousExec::Allow { state::ALLOW_ANONYMOUS_EXEC } else { 0 };
-        state::ACTIVE | enforce | anonymous | u64::from(allowlist)
+        let files = if self.files.is_empty() { 0 } else { state::FILE_RULES };
+        let scripts = if self.scripts == Scripts::Image { state::SCRIPTS } else { 0 };
+        state::ACTIVE | enforce | anonymous | files | scripts | u64::from(allowlist)
+    }
+
+    /// Whether all file rules say the same of two directories and all below them.
+    pub fn rules_are_alike(&self, first: &str, second: &str) -> bool {
+        first == second || evaluate_files::are_alike(&self.files, first, second)
+    }
+
+    /// The file rules as the kernel holds them under `list`; paths are hashed with `key`.
+    pub fn kernel_files(&self, list: u32, key: &PathKey) -> KernelFiles {
+        KernelFiles::new(&self.files, list, key)
     }
 }
 

@@ -2,6 +2,8 @@
 
 mod additions;
 mod allowlist;
+mod files;
+mod interpreters;
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -10,6 +12,8 @@ use plimsoll_sbom::{EvidenceClass, ExecKind, Gap, InodeKey, Inventory, Inventory
 
 use self::additions::Additions;
 pub use self::allowlist::{CompiledPolicy, Entry, Evidence, Refused, Rule, Warning, WhyRefused};
+pub use self::files::KernelFiles;
+use self::interpreters::is_interpreter;
 use crate::policy::Policy;
 
 /// Entries one allowlist may have.
@@ -64,6 +68,8 @@ pub fn compile(policy: &Policy, inventory: &Inventory) -> Result<CompiledPolicy,
         entries: entries.into_values().collect(),
         rules,
         warnings,
+        files: policy.files.clone(),
+        scripts: policy.scripts,
     })
 }
 
@@ -101,7 +107,7 @@ impl Compiler<'_> {
             (Err(_), Some(rule)) => (Evidence::Policy, rule),
             (Err(why), None) => return Err(why),
         };
-        let access = access_of(file);
+        let access = access_of(file) | if is_interpreter(file) { access::INTERPRETER } else { 0 };
         let entry = Entry { inode: file.inode, access, rule, path: file.path.clone(), evidence };
         let known = self.entries.entry(file.inode).or_insert_with(|| entry.clone());
         if entry.evidence > known.evidence {

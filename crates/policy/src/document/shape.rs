@@ -12,10 +12,12 @@ pub(super) struct Shape {
 pub(super) static DOCUMENT: Shape = Shape { name: "the document", fields: &["apiVersion", "kind", "metadata", "spec"] };
 pub(super) static METADATA: Shape = Shape { name: "`metadata`", fields: &["name"] };
 pub(super) static SPEC: Shape =
-    Shape { name: "`spec`", fields: &["selector", "mode", "evidence", "anonymousExec", "allow"] };
+    Shape { name: "`spec`", fields: &["selector", "mode", "evidence", "anonymousExec", "allow", "files", "scripts"] };
 pub(super) static SELECTOR: Shape = Shape { name: "`spec.selector`", fields: &["image", "labels", "namespace"] };
 pub(super) static IMAGE: Shape = Shape { name: "`spec.selector.image`", fields: &["digest", "reference"] };
 pub(super) static ADDITION: Shape = Shape { name: "an entry of `spec.allow`", fields: &["path", "sha256", "reason"] };
 
+pub(super) static FILE: Shape = Shape { name: "an entry of `spec.files`", fields: &["path", "deny", "allow"] };
+
 /// Every mapping, the outer ones first.
-pub(super) static ALL: [&Shape; 6] = [&DOCUMENT, &METADATA, &SPEC, &SELECTOR, &IMAGE, &ADDITION];
+pub(super) static ALL: [&Shape; 7] = [&DOCUMENT, &METADATA, &SPEC, &SELECTOR, &IMAGE, &ADDITION, &FILE];
