@@ -117,26 +117,22 @@ pub struct Attached {
 #[expect(missing_debug_implementations, reason = "a handle on kernel objects")]
 pub struct Hooks {
     ebpf: Ebpf,
+    btf: Btf,
     pins: PathBuf,
-    /// Hooks that this kernel does not have.
-    absent: Vec<&'static str>,
     attached: Vec<Attached>,
     /// Pinned links of the features in use.
     optional: BTreeMap<Feature, Vec<PathBuf>>,
 }
 
 impl Hooks {
-    /// Loads every program, and attaches those that are always needed and those that `earlier` agents' links, under the given
+    /// Loads and attaches the programs that are always needed and those that `earlier` agents' links, under the given
     /// directories, say are in use. Links are pinned under `pins`.
-    pub(super) fn attach(mut ebpf: Ebpf, pins: PathBuf, earlier: &[PathBuf]) -> Result<Self, SensorError> {
+    pub(super) fn attach(ebpf: Ebpf, pins: PathBuf, earlier: &[PathBuf]) -> Result<Self, SensorError> {
         let btf = Btf::from_sys_fs()?;
-        let mut absent = Vec::new();
-        for hook in ALWAYS.iter().chain(Feature::ALL.iter().flat_map(|feature| feature.hooks())) {
-            if !load(&mut ebpf, *hook, &btf)? {
-                absent.push(hook.name);
-            }
+        let mut hooks = Self { ebpf, btf, pins, attached: Vec::new(), optional: BTreeMap::new() };
+        for hook in ALWAYS {
+            load(&mut hooks.ebpf, *hook, &hooks.btf)?;
         }
-        let mut hooks = Self { ebpf, pins, absent, attached: Vec::new(), optional: BTreeMap::new() };
         for hook in ALWAYS {
             hooks.attach_one(*hook)?;
         }
@@ -180,9 +176,15 @@ impl Hooks {
     }
 
     fn attach_feature(&mut self, feature: Feature) -> Result<(), SensorError> {
+        // Loaded only now: a kernel takes its time to verify what few nodes need.
+        let mut there = Vec::new();
+        for hook in feature.hooks() {
+            if load(&mut self.ebpf, *hook, &self.btf)? {
+                there.push(*hook);
+            }
+        }
         let mut pinned = Vec::new();
-        for hook in feature.hooks().iter().filter(|hook| !self.absent.contains(&hook.name)).copied().collect::<Vec<_>>()
-        {
+        for hook in there {
             pinned.push(self.attach_one(hook)?);
         }
         self.optional.insert(feature, pinned);
@@ -215,7 +217,7 @@ fn load(ebpf: &mut Ebpf, hook: Hook, btf: &Btf) -> Result<bool, SensorError> {
         Place::RawTracepoint => <&mut RawTracePoint>::try_from(program).and_then(RawTracePoint::load),
     };
     match (loaded, hook.place) {
-        (Ok(()), _) => Ok(true),
+        (Ok(()) | Err(ProgramError::AlreadyLoaded), _) => Ok(true),
         (Err(ProgramError::Btf(BtfError::UnknownBtfTypeName { .. })), Place::LsmIfThere) => Ok(false),
         (Err(source), _) => Err(SensorError::Attach { hook: hook.name, source }),
     }
