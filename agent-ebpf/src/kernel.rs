@@ -100,7 +100,7 @@ pub fn is_given(context: &LsmContext, argument: u32) -> bool {
 
 mod objects;
 
-pub use objects::{BpfLink, BpfMap, BpfProgram, Dentry, Mount, Name, Node, Path, SuperBlock, UnixSocket};
+pub use objects::{BpfLink, BpfMap, BpfProgram, Dentry, Mount, Name, Node, Path, SuperBlock, UnixSocket, argument};
 
 impl Binprm {
     /// The file that this pass examines: the program, or the interpreter of the last one.

@@ -157,6 +157,7 @@ pub struct Offsets {
     /// From `struct unix_sock` to the dentry that it is bound to.
     pub unix_dentry: u64,
     pub qstr_name: u64,
+    pub task_real_cred: u64,
 }
 
 impl Offsets {
@@ -207,6 +208,7 @@ impl Offsets {
         pid_number: 0,
         unix_dentry: 0,
         qstr_name: 0,
+        task_real_cred: 0,
     };
 }
 
@@ -215,5 +217,5 @@ const _: () = {
     assert!(size_of::<AllowValue>() == 8);
     assert!(size_of::<Label>() == 8);
     assert!(size_of::<WorkloadRecord>() == 24);
-    assert!(size_of::<Offsets>() == 45 * 8);
+    assert!(size_of::<Offsets>() == 46 * 8);
 };
