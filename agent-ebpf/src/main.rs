@@ -3,6 +3,8 @@
 #![no_main]
 #![expect(clippy::needless_pass_by_value, reason = "the macros hand contexts over by value")]
 
+mod programs;
+
 use aya_ebpf::{
     EbpfContext as _,
     macros::{cgroup_sock_addr, lsm, raw_tracepoint},

@@ -7,8 +7,8 @@ use aya_ebpf::{
     maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf},
 };
 use plimsoll_abi::{
-    AllowKey, AllowValue, CGROUP_MARKS as CGROUP_PLACES, Label, MAX_TASKS, MAX_WORKLOADS, STAT_COUNT,
-    TASK_MARKS as TASK_PLACES, TaskMark, WorkloadRecord,
+    AllowKey, AllowValue, CGROUP_MARKS as CGROUP_PLACES, Heartbeat, Label, MAX_TASKS, MAX_WORKLOADS, ObjectKey,
+    PlaceKey, STAT_COUNT, TASK_MARKS as TASK_PLACES, TaskMark, WorkloadRecord,
     network::{AddressKey, MAX_PREFIXES, PortRanges},
 };
 
@@ -73,3 +73,23 @@ pub static SOCKETS: HashMap<u32, u64> = HashMap::with_max_entries(4 * MAX_WORKLO
 /// Second, and events about connections from outside in it, of each CPU.
 #[map]
 pub static PEER_EVENTS: PerCpuArray<[u64; 2]> = PerCpuArray::with_max_entries(1, 0);
+
+/// Allowlist id -> the capabilities that may be used. The enforcer writes it; full means that a policy is rejected whole.
+#[map]
+pub static CAPABILITIES: HashMap<u32, u64> = HashMap::with_max_entries(4 * MAX_WORKLOADS, BPF_F_NO_PREALLOC);
+
+/// Agents that are alive, by thread group. Written by the agent at its start. Full: the agent does not start.
+#[map]
+pub static AGENTS: HashMap<u32, u64> = HashMap::with_max_entries(64, 0);
+
+/// Files and directories that are protected. Written by the agent at its start. Full: the agent does not start.
+#[map]
+pub static PLACES: HashMap<PlaceKey, u32> = HashMap::with_max_entries(1024, 0);
+
+/// Our own maps, programs and links. Written by the agent as it attaches. Full: the agent does not start.
+#[map]
+pub static OBJECTS: HashMap<ObjectKey, u32> = HashMap::with_max_entries(8192, BPF_F_NO_PREALLOC);
+
+/// The agent's last sign of life. Not read here: whether an agent lives changes no verdict.
+#[map]
+pub static HEARTBEAT: Array<Heartbeat> = Array::with_max_entries(1, 0);

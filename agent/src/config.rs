@@ -48,6 +48,9 @@ pub struct Config {
     pub admin: SocketAddr,
     /// How much the kernel's tables hold.
     pub capacity: Capacity,
+    /// The file itself.
+    #[serde(skip)]
+    pub file: Option<PathBuf>,
     /// Where events go; without it they are only counted.
     pub collector: Option<Collector>,
 }
@@ -114,6 +117,7 @@ impl Default for Config {
             report_executions: false,
             admin: SocketAddr::from(([127, 0, 0, 1], 9464)),
             capacity: Capacity::default(),
+            file: None,
             collector: None,
         }
     }
@@ -127,6 +131,7 @@ impl Config {
         let parsed: Result<Self, _> = serde_yaml::from_str(&text);
         let mut config =
             parsed.map_err(|error| ConfigError::Parse { path: path.to_owned(), message: error.to_string() })?;
+        config.file = Some(path.to_owned());
         if config.node.is_empty() {
             config.node = rustix::system::uname().nodename().to_string_lossy().into_owned();
         }

@@ -2,8 +2,8 @@
 
 mod network;
 
-use plimsoll_abi::{Hook, Operation, Reason, Verdict, event_flags};
-use plimsoll_policy::{CompiledPolicy, Mode};
+use plimsoll_abi::{Hook, Injection, Operation, Reason, Tampering, Verdict, event_flags};
+use plimsoll_policy::{Capabilities, CompiledPolicy, Mode};
 use plimsoll_proto::v1;
 use plimsoll_sbom::{Gap, InodeKey, InventoryFile};
 
@@ -61,6 +61,15 @@ fn operation(event: &Decoded) -> String {
             known.map_or_else(|| event.raw.operand.to_string(), |operation| operation.name().to_owned())
         }
         Hook::Socket | Hook::Send | Hook::Listen | Hook::Accept => network::operation(event),
+        Hook::Inject => {
+            let known = code.and_then(|code| Injection::try_from(code).ok());
+            known.map_or_else(|| event.raw.operand.to_string(), |injection| injection.name().to_owned())
+        }
+        Hook::Tamper => {
+            let known = code.and_then(|code| Tampering::try_from(code).ok());
+            known.map_or_else(|| event.raw.operand.to_string(), |tampering| tampering.name().to_owned())
+        }
+        Hook::Capability => Capabilities::name(event.raw.operand),
         _ => String::new(),
     }
 }

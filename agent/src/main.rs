@@ -12,7 +12,11 @@ use plimsoll_agent::{
     app,
     config::{Capacity, Config},
     enforcer::Enforcer,
-    sensor::{Sensor, canary, preflight},
+    sensor::{
+        Sensor, canary,
+        guard::{self, Absence},
+        preflight,
+    },
     workload::hook::{self, Answer, Stage},
 };
 
@@ -102,6 +106,7 @@ fn run_preflight(json: bool, cgroups: &Path, pins: &Path) -> anyhow::Result<Exit
     if checks.iter().all(preflight::Check::is_passed) {
         checks.push(prove(cgroups, pins));
     }
+    checks.push(presence(&Config::default().pins));
     let mut out = io::stdout().lock();
     for check in &checks {
         if json {
@@ -111,6 +116,21 @@ fn run_preflight(json: bool, cgroups: &Path, pins: &Path) -> anyhow::Result<Exit
         }
     }
     Ok(if checks.iter().all(preflight::Check::is_passed) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Whether an agent is there. Without one the node still enforces, so that this check never fails.
+fn presence(pins: &Path) -> preflight::Check {
+    const NAME: &str = "agent";
+    preflight::Check::passed(
+        NAME,
+        match guard::absence(pins) {
+            Ok(Some(Absence { seconds, denials, lost })) => format!(
+                "its last sign of life is {seconds} s old; the kernel has counted {denials} denials since, {lost} of them unreported"
+            ),
+            Ok(None) => "none has run since this machine started".to_owned(),
+            Err(error) => format!("nothing is known of one: {error:#}"),
+        },
+    )
 }
 
 /// Loads everything beside a running agent's programs, has a canary denied, and removes every trace.
@@ -132,7 +152,7 @@ fn prove(cgroups: &Path, pins: &Path) -> preflight::Check {
 }
 
 fn deny_canary(cgroups: &Path, pins: &Path) -> anyhow::Result<()> {
-    let Sensor { hooks, mut maps } = Sensor::start(pins, cgroups, &Capacity::default())?;
+    let Sensor { hooks, mut maps, guard: _guard } = Sensor::start(pins, cgroups, &Capacity::default())?;
     let mut enforcer = Enforcer::new(hooks, maps.policy, false)?;
     canary::prove(&mut enforcer, &mut maps.denials, cgroups, &mut Vec::new())?;
     Ok(())

@@ -5,9 +5,12 @@
 
 use std::{ffi::CString, io, process::ExitCode};
 
+mod child;
 mod descriptor;
 mod execute;
 mod format;
+mod harden;
+mod inject;
 mod mapping;
 mod measure;
 mod memory;
@@ -16,6 +19,7 @@ mod network;
 mod process;
 mod race;
 mod ring;
+mod submission;
 mod wrapper;
 
 /// What came of a technique: `Err` if it could not be tried, else the kernel's answer.
@@ -140,6 +144,37 @@ fn around(arguments: &[&str]) -> Attempt {
         ["read-implies-exec", ref rest @ ..] => wrapper::read_implies_exec().and_then(|()| attempt(rest)),
         ["with-memory-file", flags, file, ref rest @ ..] => descriptor::with_memory_file(flags, file, rest),
         ["with-open", file, ref rest @ ..] => descriptor::with_open(file, rest),
+        _ => unwelcome(arguments),
+    }
+}
+
+/// What hardening forbids, and what nobody may do to Plimsoll.
+fn unwelcome(arguments: &[&str]) -> Attempt {
+    match *arguments {
+        ["trace", request] => inject::attach(request),
+        ["trace-me"] => inject::trace_me(),
+        ["process-write"] => inject::process_memory(true),
+        ["process-read"] => inject::process_memory(false),
+        ["child-memory"] => inject::memory_of_child(),
+        ["child-descriptor"] => inject::descriptor_of_child(),
+        ["own-memory"] => inject::own_memory(),
+        ["own-memory-by-ring"] => inject::own_memory_by_ring(),
+        ["look-at-processes"] => inject::look(),
+        ["operation", name] => harden::operation(name),
+        ["mounted-file", kind, options, file] => harden::mounted_file(kind, options, file),
+        ["open-for-writing", file] => Ok(harden::open_for_writing(file)),
+        ["ring"] => Ok(submission::make()),
+        ["polled-ring"] => Ok(submission::make_polled()),
+        ["ring-credentials"] => submission::register_credentials(),
+        ["map-by-id", id] => Ok(harden::map_by_number(id.parse()?)),
+        ["pinned", path] => harden::pinned(path),
+        ["capability", name] => harden::capability(name),
+        ["to-process", what, process] => harden::to_process(what, process),
+        ["mount-over", path] => Ok(harden::mount("tmpfs", path, "tmpfs", 0)),
+        ["unmount", path] => Ok(harden::unmount(path)),
+        ["unlink", path] => Ok(std::fs::remove_file(path)),
+        ["rename", from, to] => Ok(std::fs::rename(from, to)),
+        ["connect", path] => Ok(std::os::unix::net::UnixStream::connect(path).map(drop)),
         _ => anyhow::bail!("unknown technique or wrong number of arguments: {arguments:?}"),
     }
 }

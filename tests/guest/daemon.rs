@@ -83,6 +83,15 @@ impl Daemon {
         Ok(())
     }
 
+    /// Waits until a signal has ended it.
+    pub(crate) fn wait_for_signal(&mut self, signal: i32) -> anyhow::Result<()> {
+        let name = self.name;
+        let ended =
+            wait_for("the end of a process", || self.child.try_wait()?.with_context(|| format!("{name} runs")))?;
+        ensure!(ended.signal() == Some(signal), "{name} ended with {ended}");
+        Ok(())
+    }
+
     /// Waits until it ends by itself; its exit code.
     pub(crate) fn wait(&mut self) -> anyhow::Result<i32> {
         let name = self.name;

@@ -25,6 +25,7 @@ mod offer;
 mod selftests;
 mod stage;
 mod stress;
+mod tamper;
 mod technique;
 mod upheaval;
 
@@ -73,8 +74,8 @@ fn test() -> ExitCode {
 /// First what works without a policy, then what does not with one.
 fn all() -> Vec<Trial> {
     let calm = [baseline::tests(), bypass::baselines(), enforcement::tests(), network::tests(), bypass::denials()];
-    let trouble = [faults::tests(), capacity::tests(), upheaval::tests(), stress::tests(), selftests::tests()];
-    calm.into_iter().chain(trouble).flatten().collect()
+    let trouble = [faults::tests(), capacity::tests(), tamper::tests(), upheaval::tests(), stress::tests()];
+    calm.into_iter().chain(trouble).chain([selftests::tests()]).flatten().collect()
 }
 
 /// A test that fails with everything an error has to say.

@@ -62,6 +62,11 @@ pub(crate) fn set_up(report_executions: bool) -> Result<Stage> {
     }
     node.write_policy("stressed.yaml", &policy("stressed", "Enforce"))?;
     node.write_policy("monitored.yaml", &policy("monitored", "Monitor"))?;
+    let writer = policy_with("cgroup-writer", "Enforce", "  hardening: {kernelFiles: Allow}\n");
+    node.write_policy("cgroup-writer.yaml", &writer)?;
+    for (name, text) in crate::tamper::policies() {
+        node.write_policy(&format!("{name}.yaml"), &text)?;
+    }
     let collector = Collector::start(directory)?;
     let agent = node.start_agent()?;
     Ok(Stage { collector, node, agent })

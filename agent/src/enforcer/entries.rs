@@ -11,6 +11,8 @@ use crate::sensor::maps::{MapError, PolicyMaps};
 pub(super) struct Entries {
     allow: Vec<AllowKey>,
     network: NetworkEntries,
+    /// The id, if the policy names capabilities.
+    capabilities: Option<u32>,
 }
 
 impl Entries {
@@ -34,12 +36,15 @@ impl Entries {
             maps.allow.remove(key)?;
         }
         self.network.remove(&mut maps.network)?;
+        if let Some(id) = self.capabilities {
+            maps.capabilities.remove(id)?;
+        }
         Ok(count)
     }
 
     /// Entries of all kinds.
     pub(super) fn len(&self) -> usize {
-        self.allow.len() + self.network.len()
+        self.allow.len() + self.network.len() + usize::from(self.capabilities.is_some())
     }
 
     fn try_write(&mut self, maps: &mut PolicyMaps, id: u32, policy: &CompiledPolicy) -> Result<(), MapError> {
@@ -51,6 +56,11 @@ impl Entries {
         }
         if let Some(network) = &policy.network {
             self.network.write(&mut maps.network, id, network)?;
+        }
+        if let Some(capabilities) = policy.hardening.capabilities {
+            let inserted = maps.capabilities.insert(id, capabilities.bits());
+            inserted.map_err(|error| full(&error, map_names::CAPABILITIES, 1))?;
+            self.capabilities = Some(id);
         }
         Ok(())
     }

@@ -57,6 +57,8 @@ pub struct Admission {
     pub root_dev: u32,
     /// The runtime's mount namespace.
     pub runtime_mnt_ns: u32,
+    /// Whether it can reach files of the node.
+    pub reach: bool,
 }
 
 struct List {
@@ -101,7 +103,8 @@ impl Enforcer {
     /// Takes over the maps as an earlier agent, if any, left them.
     /// `report_executions` says whether workloads report what they were allowed to execute.
     pub fn new(hooks: Hooks, maps: PolicyMaps, report_executions: bool) -> Result<Self, EnforceError> {
-        let highest = maps.allow.keys()?.iter().map(|key| key.allowlist).max().unwrap_or(0);
+        let lists = maps.allow.keys()?.into_iter().map(|key| key.allowlist);
+        let highest = lists.chain(maps.capabilities.keys()?).max().unwrap_or(0);
         let highest = highest.max(network::highest_id(&maps.network)?);
         let mut enforcer = Self {
             hooks,
@@ -137,7 +140,8 @@ impl Enforcer {
         policy: &CompiledPolicy,
     ) -> Result<Label, EnforceError> {
         let list = self.list(identity, policy)?;
-        let state = policy.state(list) | self.reports;
+        let reach = if admission.reach { state::REACH } else { 0 };
+        let state = policy.state(list) | self.reports | reach;
         let label = self.require(state).and_then(|()| self.occupy(admission, state));
         match label {
             Ok(label) => {
@@ -161,11 +165,13 @@ impl Enforcer {
         if self.used.get(&label) == Some(identity) {
             return Ok(());
         }
-        if self.maps.slots.get(label.slot)?.incarnation != label.incarnation {
+        let record = self.maps.slots.get(label.slot)?;
+        if record.incarnation != label.incarnation {
             return Err(EnforceError::Unknown(label));
         }
         let list = self.list(identity, policy)?;
-        let state = policy.state(list) | self.reports;
+        // What the container can reach is the runtime's doing; no policy changes it.
+        let state = policy.state(list) | self.reports | record.state & state::REACH;
         let switched = self.require(state).and_then(|()| Ok(self.maps.slots.switch(label.slot, state)?));
         if let Err(error) = switched {
             self.release(identity);
@@ -220,6 +226,9 @@ impl Enforcer {
         for key in &orphans {
             self.maps.allow.remove(*key)?;
         }
+        for id in self.maps.capabilities.keys()?.into_iter().filter(|id| !live.contains(id)) {
+            self.maps.capabilities.remove(id)?;
+        }
         Ok(orphans.len() + network::forget_orphans(&mut self.maps.network, &live)?)
     }
 
@@ -227,6 +236,11 @@ impl Enforcer {
     pub fn release_hooks(&mut self) -> Result<(), EnforceError> {
         let states: Vec<u64> = self.found()?.into_iter().map(|found| found.state).collect();
         self.hooks.retain(&states).map_err(EnforceError::Hook)
+    }
+
+    /// How often the kernel has left a program out, see [`Hooks::recursion_misses`].
+    pub fn recursion_misses(&self) -> std::io::Result<u64> {
+        self.hooks.recursion_misses()
     }
 
     /// Entries in force, over all lists.

@@ -81,6 +81,8 @@ pub struct PolicyMaps {
     pub slots: WorkloadSlots,
     /// Network rules.
     pub network: NetworkMaps,
+    /// Capabilities that may be used.
+    pub capabilities: CapabilityMap,
 }
 
 impl Maps {
@@ -96,6 +98,7 @@ impl Maps {
                 },
                 slots: WorkloadSlots::share(take(map_names::WORKLOADS)?)?,
                 network: NetworkMaps::new(take(map_names::ADDRESSES)?, take(map_names::SOCKETS)?)?,
+                capabilities: CapabilityMap(typed(take(map_names::CAPABILITIES)?, map_names::CAPABILITIES)?),
             },
             stats: Stats { counters: typed(take(map_names::STATS)?, map_names::STATS)?, since_unix_ns },
             denials: Ring(typed(take(map_names::DENIALS)?, map_names::DENIALS)?),
@@ -104,7 +107,7 @@ impl Maps {
     }
 }
 
-fn typed<T>(map: Map, name: &'static str) -> Result<T, MapError>
+pub(super) fn typed<T>(map: Map, name: &'static str) -> Result<T, MapError>
 where
     T: TryFrom<Map, Error = aya::maps::MapError>,
 {
@@ -173,7 +176,7 @@ impl CgroupMap {
     }
 }
 
-fn absent_is_fine(outcome: Result<(), aya::maps::MapError>, map: &'static str) -> Result<(), MapError> {
+pub(super) fn absent_is_fine(outcome: Result<(), aya::maps::MapError>, map: &'static str) -> Result<(), MapError> {
     match outcome {
         Ok(()) | Err(aya::maps::MapError::KeyNotFound | aya::maps::MapError::ElementNotFound) => Ok(()),
         Err(aya::maps::MapError::SyscallError(error)) if error.io_error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -181,8 +184,29 @@ fn absent_is_fine(outcome: Result<(), aya::maps::MapError>, map: &'static str) -
     }
 }
 
-fn refused(map: &'static str, operation: &'static str, source: aya::maps::MapError) -> MapError {
+pub(super) fn refused(map: &'static str, operation: &'static str, source: aya::maps::MapError) -> MapError {
     MapError::Refused { map, operation, source }
+}
+
+/// Sets of capabilities of all generations.
+pub struct CapabilityMap(HashMap<MapData, u32, u64>);
+
+impl CapabilityMap {
+    /// Adds or replaces one set.
+    pub fn insert(&mut self, allowlist: u32, capabilities: u64) -> Result<(), MapError> {
+        let inserted = self.0.insert(allowlist, capabilities, 0);
+        inserted.map_err(|source| refused(map_names::CAPABILITIES, "an insertion", source))
+    }
+
+    /// Drops one set; that it is not there is no error.
+    pub fn remove(&mut self, allowlist: u32) -> Result<(), MapError> {
+        absent_is_fine(self.0.remove(&allowlist), map_names::CAPABILITIES)
+    }
+
+    /// Allowlists that have a set.
+    pub fn keys(&self) -> Result<Vec<u32>, MapError> {
+        self.0.keys().map(|key| key.map_err(|source| refused(map_names::CAPABILITIES, "reading", source))).collect()
+    }
 }
 
 /// An array that is mapped into this process, so that a change is one store.

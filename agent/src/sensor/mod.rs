@@ -2,6 +2,7 @@
 
 pub mod btf;
 pub mod canary;
+pub mod guard;
 pub mod hooks;
 pub mod maps;
 pub mod offsets;
@@ -35,6 +36,11 @@ const MAPS: &[&str] = &[
     map_names::SEQUENCE,
     map_names::ADDRESSES,
     map_names::SOCKETS,
+    map_names::CAPABILITIES,
+    map_names::AGENTS,
+    map_names::PLACES,
+    map_names::OBJECTS,
+    map_names::HEARTBEAT,
 ];
 
 /// Why the kernel programs are not in force.
@@ -56,6 +62,14 @@ pub enum SensorError {
         #[source]
         source: ProgramError,
     },
+    #[error("cannot ask the kernel for the link of `{hook}`")]
+    Link {
+        hook: &'static str,
+        #[source]
+        source: aya::programs::links::LinkError,
+    },
+    #[error(transparent)]
+    Guard(#[from] guard::GuardError),
     #[error("cannot pin under `{path}`")]
     Pin {
         path: PathBuf,
@@ -93,6 +107,8 @@ pub struct Sensor {
     pub hooks: Hooks,
     /// What user space does with their maps.
     pub maps: maps::Maps,
+    /// What protects the agent.
+    pub guard: guard::Guard,
 }
 
 impl Sensor {
@@ -126,8 +142,13 @@ impl Sensor {
         for directory in earlier {
             remove_links(&directory)?;
         }
+        for name in MAPS {
+            hooks.objects_mut().add_pinned_map(&maps.join(name))?;
+        }
+        hooks.objects_mut().forget_others()?;
+        let guard = guard::Guard::take(hooks.ebpf_mut(), &[root, &version, &maps, &links])?;
         let maps = maps::Maps::take(hooks.ebpf_mut(), pinned_since(&maps.join(map_names::STATS))?)?;
-        Ok(Self { hooks, maps })
+        Ok(Self { hooks, maps, guard })
     }
 }
 

@@ -4,6 +4,7 @@ pub mod cgroup;
 pub mod hook;
 pub mod image;
 pub mod mounts;
+pub mod reach;
 pub mod server;
 pub mod spec;
 mod store;
@@ -21,6 +22,7 @@ use self::{
     cgroup::CgroupError,
     image::{Image, ImageError, Images},
     mounts::{MountError, Overlay},
+    reach::{Guarded, reaches_out},
     spec::{OciState, SpecError},
     store::{Saved, Store},
 };
@@ -101,6 +103,8 @@ pub struct Places {
     pub cgroups: PathBuf,
     /// Where admitted workloads are remembered across restarts.
     pub state: PathBuf,
+    /// What no workload may touch, by its paths on the node.
+    pub guarded: Guarded,
 }
 
 /// All workloads of the node.
@@ -161,6 +165,7 @@ impl Registry {
             cgroup: cgroup::of_process(&self.places.cgroups, state.pid)?,
             root_dev: overlay.dev,
             runtime_mnt_ns: cgroup::mount_namespace(runtime)?,
+            reach: reaches_out(&state.config(&self.places.host)?, &self.places.guarded),
         };
         let label = self.enforcer().admit(admission, &identity(&image, &compiled), &compiled)?;
         let saved = Saved { state: state.clone(), overlay, cgroup: admission.cgroup, label: label.into() };
@@ -209,10 +214,14 @@ impl Registry {
                 Err(error) => outcome.kept.push((workload.id.clone(), error)),
             }
         }
-        if let Err(error) = self.enforcer().release_hooks() {
-            tracing::warn!(%error, "a hook that no policy needs stays attached; it changes no verdict");
-        }
+        self.release_hooks();
         outcome
+    }
+
+    fn release_hooks(&self) {
+        if let Err(error) = self.enforcer().release_hooks() {
+            tracing::warn!(%error, "a hook that no workload needs stays attached; it changes no verdict");
+        }
     }
 
     fn repolicy(&self, workload: &Workload, policies: &[Policy]) -> Result<(), WorkloadError> {
@@ -282,6 +291,7 @@ impl Registry {
 
     fn drop_workload(&self, workload: &Workload) -> Result<(), WorkloadError> {
         self.enforcer().dismiss(workload.label)?;
+        self.release_hooks();
         self.workloads.write().unwrap_or_else(PoisonError::into_inner).remove(&workload.label);
         self.store.remove(&workload.id)?;
         Ok(())

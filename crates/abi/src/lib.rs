@@ -5,14 +5,16 @@
 #![no_std]
 
 mod event;
+mod guard;
 pub mod network;
 mod policy;
 mod stat;
 
 pub use event::{
-    ADDRESS_LEN, ANCESTORS, Ancestor, COMM_LEN, Event, Hook, Operation, PATH_LEN, Reason, UnknownCode, Verdict,
-    event_flags,
+    ADDRESS_LEN, ANCESTORS, Ancestor, COMM_LEN, Event, Hook, Injection, Operation, PATH_LEN, Reason, Tampering,
+    UnknownCode, Verdict, event_flags,
 };
+pub use guard::{Heartbeat, ObjectKey, ObjectKind, PlaceKey, protection};
 pub use policy::{
     AllowKey, AllowValue, CGROUP_MARKS, Label, MAX_INCARNATION, MAX_TASKS, MAX_WORKLOADS, Offsets, TASK_MARKS,
     TaskMark, WorkloadRecord, access, state,
@@ -49,4 +51,14 @@ pub mod map_names {
     pub const ADDRESSES: &str = "ADDRESSES";
     /// Hash: allowlist id (`u32`) -> bits of [`super::network::socket`] (`u64`). Written by the enforcer alone.
     pub const SOCKETS: &str = "SOCKETS";
+    /// Hash: allowlist id (`u32`) -> the capabilities that may be used, one bit each (`u64`). Written by the enforcer alone.
+    pub const CAPABILITIES: &str = "CAPABILITIES";
+    /// Hash: thread group id (`u32`) of an agent -> when it started, in clock ticks since boot (`u64`). Written by agents.
+    pub const AGENTS: &str = "AGENTS";
+    /// Hash: [`super::PlaceKey`] -> bits of [`super::protection`] (`u32`). Written by the agent.
+    pub const PLACES: &str = "PLACES";
+    /// Hash: [`super::ObjectKey`] -> 1 (`u32`). Written by the agent.
+    pub const OBJECTS: &str = "OBJECTS";
+    /// Array of one [`super::Heartbeat`]. Written by the agent.
+    pub const HEARTBEAT: &str = "HEARTBEAT";
 }

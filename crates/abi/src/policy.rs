@@ -40,6 +40,9 @@ pub mod state {
     /// A changed copy of an image file may run if its content was verified to be a listed one.
     pub const VERIFIED_COPIES: u64 = 1 << 40;
 
+    /// The runtime gave the container means to reach files of the node: a capability, a namespace or a mount beyond the usual.
+    pub const REACH: u64 = 1 << 43;
+
     /// The bit that forbids an operation.
     pub const fn forbidden(operation: crate::Operation) -> u64 {
         1 << (44 + operation as u32)
@@ -160,6 +163,27 @@ pub struct Offsets {
     pub peer_address6: u64,
     pub msg_control: u64,
     pub msg_control_len: u64,
+    pub file_mode: u64,
+    pub inode_mode: u64,
+    pub inode_rdev: u64,
+    pub dentry_parent: u64,
+    pub path_mnt: u64,
+    pub mnt_sb: u64,
+    pub mnt_root: u64,
+    pub task_group_leader: u64,
+    pub task_start_boottime: u64,
+    pub map_id: u64,
+    pub prog_aux: u64,
+    pub prog_aux_id: u64,
+    pub link_id: u64,
+    /// From the `vfs_inode` of a `struct proc_inode` to its `pid`.
+    pub proc_inode_pid: u64,
+    /// From `struct pid` to the number in the initial namespace.
+    pub pid_number: u64,
+    /// From `struct unix_sock` to the dentry that it is bound to.
+    pub unix_dentry: u64,
+    pub qstr_name: u64,
+    pub task_real_cred: u64,
 }
 
 impl Offsets {
@@ -201,6 +225,24 @@ impl Offsets {
         peer_address6: 0,
         msg_control: 0,
         msg_control_len: 0,
+        file_mode: 0,
+        inode_mode: 0,
+        inode_rdev: 0,
+        dentry_parent: 0,
+        path_mnt: 0,
+        mnt_sb: 0,
+        mnt_root: 0,
+        task_group_leader: 0,
+        task_start_boottime: 0,
+        map_id: 0,
+        prog_aux: 0,
+        prog_aux_id: 0,
+        link_id: 0,
+        proc_inode_pid: 0,
+        pid_number: 0,
+        unix_dentry: 0,
+        qstr_name: 0,
+        task_real_cred: 0,
     };
 }
 
@@ -211,5 +253,5 @@ const _: () = {
     assert!(size_of::<TaskMark>() == 16);
     assert!(MAX_WORKLOADS <= 1 << 12 && MAX_INCARNATION < 1 << 20);
     assert!(size_of::<WorkloadRecord>() == 24);
-    assert!(size_of::<Offsets>() == 36 * 8);
+    assert!(size_of::<Offsets>() == 54 * 8);
 };

@@ -74,6 +74,14 @@ stats! {
     TamperDenied = "tamper_denied",
     /// Denied or audited connections from outside that left no event, since a peer sent too many of them.
     PeersUnreported = "peers_unreported",
+    /// Code injections checked: tracing, and writing to memory through a file.
+    InjectChecked = "inject_checked",
+    /// Code injections denied.
+    InjectDenied = "inject_denied",
+    /// Code injections that enforcement would have denied.
+    InjectAudited = "inject_audited",
+    /// Tasks that were to be killed, since their hook cannot refuse, and could not be: what they began went ahead.
+    KillFailed = "kill_failed",
 }
 
 /// Number of counters; the `STATS` map has this many entries.

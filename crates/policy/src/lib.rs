@@ -12,6 +12,7 @@ mod compile;
 mod diagnostic;
 mod document;
 mod evaluate;
+mod hardening;
 mod network;
 mod policy;
 mod reference;
@@ -23,6 +24,7 @@ pub use compile::{
 pub use diagnostic::{Diagnostic, Diagnostics, Place};
 pub use document::{Limits, parse, parse_all};
 pub use evaluate::{Access, FileObject, evaluate};
+pub use hardening::{Capabilities, Forbidden, Hardening};
 pub use network::{
     Cidr, Direction, InvalidCidr, Network, NetworkAccess, NetworkRule, Peers, Ports, Prefix, Protocols, SOCKET_KINDS,
     evaluate_network,

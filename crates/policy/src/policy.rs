@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use plimsoll_sbom::{EvidenceClass, Sha256};
 use serde::{Serialize, Serializer};
 
-use crate::{diagnostic::Place, network::Network, reference::ReferencePattern};
+use crate::{diagnostic::Place, hardening::Hardening, network::Network, reference::ReferencePattern};
 
 /// One enforcement policy. Only [`crate::parse`] makes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub struct Policy {
     pub allow: Vec<Addition>,
     /// What it may do with the network; `None` is anything.
     pub network: Option<Network>,
+    /// What it may do beside running code.
+    pub hardening: Hardening,
 }
 
 /// The workloads a policy is for: every part that is given must match, and at least one is.
@@ -69,6 +71,8 @@ impl fmt::Display for Mode {
 /// Whether memory without a file, or a file's memory once it was written, may become code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum AnonymousExec {
+    /// It may if the image has a package that compiles while it runs, and the policy allows that to run.
+    Auto,
     /// It may not.
     Deny,
     /// It may: just-in-time compilers need it.

@@ -26,6 +26,10 @@ pub(crate) struct Case {
     pub(crate) access: u32,
     pub(crate) origin: u32,
     pub(crate) modified: u32,
+    /// 0: code, by the fields above; 1: injection; 2: an operation; 3: a capability.
+    pub(crate) kind: u32,
+    /// The operation's or the capability's number.
+    pub(crate) operand: u32,
 }
 
 /// Input of one run on network rules; the layout of `NetworkCase` in `plimsoll-tests-ebpf`.
@@ -56,7 +60,7 @@ impl Input for NetworkCase {
 
 impl Input for Case {
     fn bytes(&self) -> Vec<u8> {
-        let words = [self.dev, self.access, self.origin, self.modified];
+        let words = [self.dev, self.access, self.origin, self.modified, self.kind, self.operand];
         let long = [self.state, self.ino].into_iter().flat_map(u64::to_ne_bytes);
         long.chain(words.into_iter().flat_map(u32::to_ne_bytes)).collect()
     }
@@ -91,6 +95,7 @@ pub(crate) struct Programs {
     allow: HashMap<MapData, PodKey, PodValue>,
     addresses: LpmTrie<MapData, PodAddress, PodRanges>,
     sockets: HashMap<MapData, u32, u64>,
+    capabilities: HashMap<MapData, u32, u64>,
 }
 
 impl Programs {
@@ -103,11 +108,13 @@ impl Programs {
         let allow = ebpf.take_map(map_names::ALLOW).context("the object has no allowlist map")?;
         let addresses = ebpf.take_map(map_names::ADDRESSES).context("the object has no map of addresses")?;
         let sockets = ebpf.take_map(map_names::SOCKETS).context("the object has no map of kinds of sockets")?;
+        let capabilities = ebpf.take_map(map_names::CAPABILITIES).context("the object has no map of capabilities")?;
         Ok(Self {
             ebpf,
             allow: HashMap::try_from(allow)?,
             addresses: LpmTrie::try_from(addresses)?,
             sockets: HashMap::try_from(sockets)?,
+            capabilities: HashMap::try_from(capabilities)?,
         })
     }
 
@@ -121,6 +128,10 @@ impl Programs {
 
     pub(crate) fn allow(&mut self, key: AllowKey, value: AllowValue) -> anyhow::Result<()> {
         Ok(self.allow.insert(PodKey(key), PodValue(value), 0)?)
+    }
+
+    pub(crate) fn allow_capabilities(&mut self, allowlist: u32, capabilities: u64) -> anyhow::Result<()> {
+        Ok(self.capabilities.insert(allowlist, capabilities, 0)?)
     }
 
     /// Runs a program `repeat` times; its last return value, and the mean time of one run.

@@ -4,9 +4,10 @@
 #![expect(clippy::needless_pass_by_value, reason = "the macros hand contexts over by value")]
 
 use aya_ebpf::{helpers::bpf_get_prandom_u32, macros::xdp, programs::XdpContext};
-use plimsoll_abi::access;
+use plimsoll_abi::{Operation, access};
 use plimsoll_agent_ebpf::{
     decide::{Decision, Object, Origin, decide},
+    hardening::{decide_capability, decide_injection, decide_operation},
     kernel::socket::Address,
     network::decide::{Flow, decide as decide_network, decide_socket},
 };
@@ -21,14 +22,24 @@ struct Case {
     access: u32,
     origin: u32,
     modified: u32,
+    kind: u32,
+    operand: u32,
 }
 
 /// Returns verdict, reason and rule of the case in the packet, one byte each and two for the rule.
 #[xdp]
 fn decide_case(ctx: XdpContext) -> u32 {
     let Some(case) = case::<Case>(&ctx) else { return u32::MAX };
-    let object = Object { origin: origin(case.origin), modified: case.modified != 0, dev: case.dev, ino: case.ino };
-    packed(decide(case.state, &object, case.access))
+    let decision = match case.kind {
+        0 => code(&case),
+        1 => decide_injection(case.state),
+        2 => match Operation::try_from(case.operand) {
+            Ok(operation) => decide_operation(case.state, operation),
+            Err(_) => return u32::MAX,
+        },
+        _ => decide_capability(case.state, case.operand),
+    };
+    packed(decision)
 }
 
 /// What one run on network rules is given. The same layout stands in `plimsoll-tests-decide`.
@@ -71,6 +82,11 @@ fn network_decision(case: &NetworkCase) -> Decision {
 
 fn packed(decision: Decision) -> u32 {
     (decision.verdict as u32) | ((decision.reason as u32) << 8) | ((decision.rule & 0xffff) << 16)
+}
+
+fn code(case: &Case) -> Decision {
+    let object = Object { origin: origin(case.origin), modified: case.modified != 0, dev: case.dev, ino: case.ino };
+    decide(case.state, &object, case.access)
 }
 
 /// Decides on a random inode below the case's `ino`, as a cache would meet it on a busy node.

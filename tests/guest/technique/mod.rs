@@ -11,6 +11,7 @@ use crate::{
 };
 
 mod changed_views;
+mod hardening;
 mod interpreters;
 mod libraries;
 mod loaded_code;
@@ -33,6 +34,10 @@ const AREAS: &[(&str, &[Technique])] = &[
     ("Executable memory", memory::ROWS),
     ("Names that mean something else", changed_views::ROWS),
     ("Processes out of the ordinary", processes::ROWS),
+    ("Code written into processes", hardening::INJECTIONS),
+    ("Ways into the kernel", hardening::KERNEL),
+    ("Operations that a policy forbids", hardening::OPERATIONS),
+    ("Capabilities beyond the policy's", hardening::CAPABILITIES),
     ("Traffic that no rule allows", network::ROWS),
     ("Interpreters fed with data", interpreters::ROWS),
 ];

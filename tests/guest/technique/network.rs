@@ -11,7 +11,8 @@ const ACCEPT: &str = "accept";
 const SOCKET: &str = "socket";
 const RULE: &str = "network-rule";
 
-/// Allowed: 10.1.0.0/16 and fd00:1::/32 at ports 7000 to 7009, and loopback. `10.2.0.1` and `fd00:2::1` are not.
+/// Allowed: 10.1.0.0/16 and fd00:1::/32 at ports 7000 to 7009, and loopback. `10.2.0.1` and `fd00:2::1` are not. The machine's own
+/// address, from which it connects, is 10.0.0.1.
 pub(crate) const NETWORK: Suite = Suite::new(
     "network",
     "  network:
@@ -23,7 +24,8 @@ pub(crate) const NETWORK: Suite = Suite::new(
       - {cidr: 0.0.0.0/32, ports: [\"7000-7009\"]}
       - {cidr: \"::/0\", ports: [\"7000-7009\"]}
     ingress:
-      - {cidr: 10.1.0.0/16, ports: [\"7000-7009\"]}
+      - {cidr: 10.0.0.0/15, ports: [\"7000-7009\"]}
+      - {cidr: \"fd00:1::/32\", ports: [\"7000-7009\"]}
 ",
 )
 .configured(configure);

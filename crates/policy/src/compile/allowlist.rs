@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 
 use crate::{
     diagnostic::Place,
+    hardening::Hardening,
     network::Network,
     policy::{AnonymousExec, Mode, PathPattern},
 };
@@ -22,8 +23,12 @@ pub struct CompiledPolicy {
     pub generation: Sha256,
     /// What happens to a deviation.
     pub mode: Mode,
-    /// Whether memory without a file may become code.
+    /// Whether memory without a file may become code: `Allow` or `Deny`.
     pub anonymous_exec: AnonymousExec,
+    /// The package for whose sake it may, where the policy leaves that to the image.
+    pub anonymous_exec_for: Option<String>,
+    /// What it may do beside running code.
+    pub hardening: Hardening,
     /// What may run, one entry for each inode, in the order of the inodes.
     pub entries: Vec<Entry>,
     /// Exec-capable files of the image that may not run, in the order of the inventory.
@@ -155,7 +160,7 @@ impl CompiledPolicy {
         let enforce = if self.mode == Mode::Enforce { state::ENFORCE } else { 0 };
         let anonymous = if self.anonymous_exec == AnonymousExec::Allow { state::ALLOW_ANONYMOUS_EXEC } else { 0 };
         let network = if self.network.is_some() { state::NETWORK_RULES } else { 0 };
-        state::ACTIVE | enforce | anonymous | network | u64::from(allowlist)
+        state::ACTIVE | enforce | anonymous | network | self.hardening.state() | u64::from(allowlist)
     }
 }
 

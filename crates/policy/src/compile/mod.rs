@@ -2,6 +2,7 @@
 
 mod additions;
 mod allowlist;
+mod jit;
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -46,6 +47,7 @@ pub fn compile(policy: &Policy, inventory: &Inventory) -> Result<CompiledPolicy,
     if entries.len() > MAX_ENTRIES {
         return Err(CompileError::TooManyEntries { policy: policy.name.clone(), entries: entries.len() });
     }
+    let (anonymous_exec, anonymous_exec_for) = jit::resolve(policy.anonymous_exec, inventory, &entries);
     let mut warnings = additions.warnings(&rules, inventory);
     if entries.is_empty() {
         warnings.insert(0, Warning::NothingAllowed);
@@ -59,7 +61,9 @@ pub fn compile(policy: &Policy, inventory: &Inventory) -> Result<CompiledPolicy,
         name: policy.name.clone(),
         generation: policy.generation,
         mode: policy.mode,
-        anonymous_exec: policy.anonymous_exec,
+        anonymous_exec,
+        anonymous_exec_for,
+        hardening: policy.hardening.clone(),
         refused: refused.collect(),
         entries: entries.into_values().collect(),
         rules,

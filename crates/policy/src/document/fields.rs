@@ -197,7 +197,7 @@ fn describe(scalar: &Scalar, expected: &str) -> (String, String) {
 }
 
 /// The candidate that `text` was probably meant to be.
-fn closest(text: &str, candidates: &[&'static str]) -> Option<&'static str> {
+pub(super) fn closest(text: &str, candidates: &[&'static str]) -> Option<&'static str> {
     // No name of the language is longer; comparing costs the product of the lengths.
     if text.chars().nth(40).is_some() {
         return None;

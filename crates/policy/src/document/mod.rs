@@ -1,6 +1,7 @@
 //! From a document's bytes to policies, or to everything that is wrong with them.
 
 mod fields;
+mod hardening;
 mod load;
 mod network;
 mod report;

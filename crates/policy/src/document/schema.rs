@@ -7,6 +7,7 @@ use plimsoll_sbom::{EvidenceClass, Sha256};
 use super::{
     Limits,
     fields::{Fields, quoted},
+    hardening::hardening,
     network,
     report::{Report, Reported},
     shape,
@@ -15,6 +16,7 @@ use super::{
     value,
 };
 use crate::{
+    hardening::Hardening,
     network::Network,
     policy::{Addition, AnonymousExec, LabelSelector, Mode, Policy, Selector},
 };
@@ -23,7 +25,8 @@ const API_VERSION: &str = "plimsoll.dev/v1alpha1";
 const KIND: &str = "EnforcementPolicy";
 
 const MODES: [(&str, Mode); 2] = [("Monitor", Mode::Monitor), ("Enforce", Mode::Enforce)];
-const ANONYMOUS_EXEC: [(&str, AnonymousExec); 2] = [("Deny", AnonymousExec::Deny), ("Allow", AnonymousExec::Allow)];
+const ANONYMOUS_EXEC: [(&str, AnonymousExec); 3] =
+    [("Auto", AnonymousExec::Auto), ("Deny", AnonymousExec::Deny), ("Allow", AnonymousExec::Allow)];
 
 /// Reads one policy; `generation` is the digest of its text.
 pub(super) fn policy(
@@ -40,9 +43,9 @@ pub(super) fn policy(
     version?;
     kind?;
     let (name, name_span) = named?;
-    let Spec { selector, mode, evidence, anonymous_exec, allow, network } = spec?;
+    let Spec { selector, mode, evidence, anonymous_exec, allow, network, hardening } = spec?;
     let place = report.source().place(name_span);
-    Ok(Policy { name, place, generation, selector, mode, evidence, anonymous_exec, allow, network })
+    Ok(Policy { name, place, generation, selector, mode, evidence, anonymous_exec, allow, network, hardening })
 }
 
 fn constant(
@@ -69,6 +72,7 @@ struct Spec {
     anonymous_exec: AnonymousExec,
     allow: Vec<Addition>,
     network: Option<Network>,
+    hardening: Hardening,
 }
 
 fn spec(document: &Fields<'_>, limits: &Limits, report: &mut Report<'_>) -> Result<Spec, Reported> {
@@ -83,13 +87,15 @@ fn spec(document: &Fields<'_>, limits: &Limits, report: &mut Report<'_>) -> Resu
     let anonymous_exec = fields.optional("anonymousExec").map(|field| field.choice(&ANONYMOUS_EXEC, report));
     let allow = fields.optional("allow").map(|field| additions(field, limits, report));
     let network = fields.optional("network").map(|field| network::network(field, limits, report));
+    let hardening = fields.optional("hardening").map(|field| hardening(field, report));
     Ok(Spec {
         selector: selector?,
         mode: mode?,
         evidence: evidence.transpose()?.unwrap_or(EvidenceClass::PackageDigest),
-        anonymous_exec: anonymous_exec.transpose()?.unwrap_or(AnonymousExec::Deny),
+        anonymous_exec: anonymous_exec.transpose()?.unwrap_or(AnonymousExec::Auto),
         allow: allow.transpose()?.unwrap_or_default(),
         network: network.transpose()?,
+        hardening: hardening.transpose()?.unwrap_or_default(),
     })
 }
 

@@ -11,8 +11,10 @@ pub(super) struct Shape {
 
 pub(super) static DOCUMENT: Shape = Shape { name: "the document", fields: &["apiVersion", "kind", "metadata", "spec"] };
 pub(super) static METADATA: Shape = Shape { name: "`metadata`", fields: &["name"] };
-pub(super) static SPEC: Shape =
-    Shape { name: "`spec`", fields: &["selector", "mode", "evidence", "anonymousExec", "allow", "network"] };
+pub(super) static SPEC: Shape = Shape {
+    name: "`spec`",
+    fields: &["selector", "mode", "evidence", "anonymousExec", "allow", "network", "hardening"],
+};
 pub(super) static SELECTOR: Shape = Shape { name: "`spec.selector`", fields: &["image", "labels", "namespace"] };
 pub(super) static IMAGE: Shape = Shape { name: "`spec.selector.image`", fields: &["digest", "reference"] };
 pub(super) static ADDITION: Shape = Shape { name: "an entry of `spec.allow`", fields: &["path", "sha256", "reason"] };
@@ -24,7 +26,27 @@ pub(super) static BIND: Shape =
     Shape { name: "an entry of `spec.network.bind`", fields: &["cidr", "ports", "protocol"] };
 pub(super) static INGRESS: Shape =
     Shape { name: "an entry of `spec.network.ingress`", fields: &["cidr", "ports", "protocol"] };
+pub(super) static HARDENING: Shape = Shape {
+    name: "`spec.hardening`",
+    fields: &[
+        "ptrace",
+        "bpf",
+        "perfEvent",
+        "kernelCode",
+        "mount",
+        "userNamespace",
+        "setns",
+        "keyring",
+        "ioUring",
+        "kernelFiles",
+        "kernelLog",
+        "clock",
+        "deviceFile",
+        "chroot",
+        "capabilities",
+    ],
+};
 
 /// Every mapping, the outer ones first.
-pub(super) static ALL: [&Shape; 10] =
-    [&DOCUMENT, &METADATA, &SPEC, &SELECTOR, &IMAGE, &ADDITION, &NETWORK, &EGRESS, &BIND, &INGRESS];
+pub(super) static ALL: [&Shape; 11] =
+    [&DOCUMENT, &METADATA, &SPEC, &SELECTOR, &IMAGE, &ADDITION, &NETWORK, &EGRESS, &BIND, &INGRESS, &HARDENING];
