@@ -191,9 +191,12 @@ fn fill_ancestors(event: &mut Event) {
     }
 }
 
-/// Counts a denial or audit that a flood of others keeps from being reported.
+/// Counts a denial or audit that a flood of others keeps from being reported. It takes a number and counts as lost, as one that
+/// finds the ring full does, so that events and losses still add up.
 #[inline(always)]
 pub(crate) fn unreported(report: &Report<'_>) -> i32 {
+    next_sequence();
+    count(Stat::DenialsLost);
     count(Stat::PeersUnreported);
     if matches!(report.decision.verdict, Verdict::Deny) {
         count(Stat::NetworkDenied);

@@ -41,22 +41,21 @@ impl Place {
     /// Whether any task of this place is labelled.
     #[inline(always)]
     pub(crate) fn has_labelled(self) -> bool {
+        let labelled = self.labelled();
         // SAFETY: an aligned word of a map's element; volatile, since other processors change it.
-        unsafe { (&raw const (*self.mark).labelled).read_volatile() != 0 }
+        unsafe { labelled.read_volatile() != 0 }
     }
 
     /// One more task is labelled.
     #[inline(always)]
     pub(crate) fn gain(self) {
-        // SAFETY: only the address of the field is formed.
-        add(unsafe { &raw mut (*self.mark).labelled }, 1);
+        add(self.labelled(), 1);
     }
 
     /// One task less is labelled.
     #[inline(always)]
     pub(crate) fn lose(self) {
-        // SAFETY: only the address of the field is formed.
-        add(unsafe { &raw mut (*self.mark).labelled }, u64::MAX);
+        add(self.labelled(), u64::MAX);
     }
 
     /// Forgets the task's label, before its address can be used again.
@@ -93,6 +92,12 @@ impl Place {
     fn read(self) -> u64 {
         // SAFETY: as above.
         unsafe { self.word().read_volatile() }
+    }
+
+    #[inline(always)]
+    fn labelled(self) -> *mut u64 {
+        // SAFETY: only the address of the field is formed.
+        unsafe { &raw mut (*self.mark).labelled }
     }
 
     #[inline(always)]

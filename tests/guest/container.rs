@@ -49,6 +49,7 @@ const USUAL: &[&str] =
     &["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_KILL", "CAP_NET_BIND_SERVICE", "CAP_SETGID", "CAP_SETUID"];
 
 /// What a container is made of.
+#[expect(clippy::struct_excessive_bools, reason = "they are choices, each of its own")]
 #[derive(Debug, Clone)]
 pub(crate) struct ContainerSpec {
     /// Its name: letters, digits, `-` and `_`.

@@ -82,6 +82,7 @@ fn allowed_traffic_passes() -> Result<()> {
 
 const COUNTED: &str = "network_denied";
 const UNREPORTED: &str = "peers_unreported";
+const LOST: &str = "denials_lost";
 
 fn a_denial_names_address_and_rule() -> Result<()> {
     let stage = stage()?;
@@ -116,6 +117,7 @@ fn a_flood_of_peers_is_counted() -> Result<()> {
     let container = enforced(&stage, &NETWORK)?;
     bring_up(&container)?;
     let (denied, unreported) = (stage.agent.kernel(COUNTED)?, stage.agent.kernel(UNREPORTED)?);
+    let lost = stage.agent.kernel(LOST)?;
     let flood = format!(
         "import socket, select\nserver = socket.create_server((\"0.0.0.0\", 7006))\nclients = []\n\
          for n in range({PEERS}):\n c = socket.socket(); c.setblocking(False); c.bind((\"10.2.0.1\", 0)); clients.append(c)\n \
@@ -127,7 +129,9 @@ fn a_flood_of_peers_is_counted() -> Result<()> {
     // A peer asks again when it gets no answer, so there may be more.
     let counted = stage.agent.kernel(COUNTED)? - denied;
     ensure!(counted >= PEERS, "{counted} of {PEERS} were counted");
-    ensure!(stage.agent.kernel(UNREPORTED)? > unreported, "every one of {counted} left an event");
+    let unreported = stage.agent.kernel(UNREPORTED)? - unreported;
+    ensure!(unreported > 0, "every one of {counted} left an event");
+    ensure!(stage.agent.kernel(LOST)? - lost >= unreported, "{unreported} without an event are not counted as lost");
     Ok(())
 }
 

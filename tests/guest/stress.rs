@@ -18,7 +18,7 @@ const CLASSES: &[(&str, &[&str])] = &[
     ("exec", &["--exec-ops", "60", "--exec-max", "8"]),
     ("fork", &["--fork-ops", "300"]),
     ("mmap", &["--mmap-ops", "10", "--mmap-bytes", "4M", "--mmap-mprotect"]),
-    ("mprotect", &["--mprotect-ops", "400"]),
+    ("mprotect", &["--mprotect-ops", "100"]),
     ("memfd", &["--memfd-ops", "10", "--memfd-bytes", "4M", "--memfd-fds", "8"]),
     ("io-uring", &["--io-uring-ops", "40"]),
     ("sock", &["--sock-ops", "5"]),
@@ -85,7 +85,10 @@ fn under_stress() -> Result<()> {
     for (class, end) in &monitored.ends {
         ensure!(*end == 0, "{class} ended with {end} although nothing was denied");
     }
-    let new: Vec<_> = enforced.deviations.difference(&monitored.deviations).collect();
+    // Some of the many reports may be lost, but none of few kinds is reported just once.
+    let reported: BTreeSet<_> = monitored.deviations.iter().map(|(hook, reason, _)| (hook, reason)).collect();
+    let new: Vec<_> =
+        enforced.deviations.iter().filter(|(hook, reason, _)| !reported.contains(&(hook, reason))).collect();
     ensure!(new.is_empty(), "denied, but not reported where nothing is denied: {new:?}");
     for (hook, reason, path) in &enforced.deviations {
         ensure!(OWN_DOING.contains(&reason.as_str()), "{hook} of {path} was denied, {reason}");
@@ -161,7 +164,13 @@ fn account(stage: &Stage, id: &str, verdict: &str, counted: Counters) -> Result<
 
 fn kind(event: &Value) -> (String, String, String) {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    // Names of temporary files have process ids in them.
+    // Names of temporary files have numbers in them.
     let path = text(&event["file"]["path"]).replace(|letter: char| letter.is_ascii_digit(), "#");
-    (text(&event["hook"]), text(&event["reason"]), path)
+    let short = path.chars().fold(String::new(), |mut short, letter| {
+        if letter != '#' || !short.ends_with('#') {
+            short.push(letter);
+        }
+        short
+    });
+    (text(&event["hook"]), text(&event["reason"]), short)
 }

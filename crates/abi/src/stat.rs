@@ -38,7 +38,7 @@ stats! {
     ProtectDenied = "protect_denied",
     /// Changes to executable protection that enforcement would have denied.
     ProtectAudited = "protect_audited",
-    /// Denials and audits that found the ring full.
+    /// Denials and audits that found the ring full, or that are among the peers unreported.
     DenialsLost = "denials_lost",
     /// Telemetry events that found the ring full.
     TelemetryLost = "telemetry_lost",

@@ -16,7 +16,7 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
 };
 
-use super::{ALLOWED, anywhere, connect, encode, interface, mapped, ring, set_option, socket, socket_for};
+use super::{ALLOWED, anywhere, connect, encode, interface, mapped, ring, serving, set_option, socket, socket_for};
 use crate::{Attempt, DENIED};
 
 /// TCP.
@@ -149,6 +149,8 @@ pub(super) fn listener(address: SocketAddr) -> anyhow::Result<TcpListener> {
 /// A connection that the client thinks it has must have come to the server.
 fn reached(listener: &TcpListener, connected: io::Result<()>) -> Attempt {
     if connected.is_ok() {
+        // The client hears of the connection before the server does.
+        serving::becomes_ready(listener, libc::POLLIN)?;
         listener.accept().context("the client connected, but not to the server")?;
     }
     Ok(connected)

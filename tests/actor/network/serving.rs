@@ -48,9 +48,11 @@ pub(super) fn accept(from: SocketAddr, to: SocketAddr) -> Attempt {
         Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error).context("cannot connect"),
         Ok(()) | Err(_) => {}
     }
-    if !becomes_writable(&client)? {
+    if !becomes_ready(&client, libc::POLLOUT)? {
         return Ok(Err(io::Error::from_raw_os_error(libc::EPERM)));
     }
+    // The client hears of the connection before the server does.
+    becomes_ready(&server, libc::POLLIN)?;
     match server.accept() {
         Ok((_, peer)) if peer.ip() == from.ip() => Ok(Ok(())),
         Ok((_, peer)) => bail!("somebody else connected: {peer}"),
@@ -69,8 +71,9 @@ fn listen(socket: &OwnedFd) -> io::Result<()> {
     super::answer(unsafe { libc::listen(socket.as_raw_fd(), 1) })
 }
 
-fn becomes_writable(socket: &OwnedFd) -> io::Result<bool> {
-    let mut entry = libc::pollfd { fd: socket.as_raw_fd(), events: libc::POLLOUT, revents: 0 };
+/// Whether a socket gets ready for `event`, without an error.
+pub(super) fn becomes_ready(socket: &impl AsRawFd, event: i16) -> io::Result<bool> {
+    let mut entry = libc::pollfd { fd: socket.as_raw_fd(), events: event, revents: 0 };
     // SAFETY: one entry, which is valid for writes.
     match unsafe { libc::poll(&raw mut entry, 1, PATIENCE) } {
         -1 => Err(io::Error::last_os_error()),

@@ -1,6 +1,6 @@
 //! Names that mean something else than in the image.
 
-use super::{CARELESS, Technique, technique};
+use super::{CARELESS, CONFIGURING, Technique, technique};
 
 const EXEC: &str = "exec";
 const FOREIGN: &str = "foreign";
@@ -131,15 +131,18 @@ pub(super) const ROWS: &[Technique] = &[
         .after("cp /usr/bin/true /tmp/registered")
         .by(&["exec-registered", "", "/tmp/registered", "/usr/bin/hostid"])
         .denied(EXEC, WRITTEN)
-        .naming("/tmp/registered"),
+        .naming("/tmp/registered")
+        .under(&CONFIGURING),
     technique("registered-format-fixed", "the same, the interpreter opened when it is registered", "kernel.org: admin-guide/binfmt-misc, flag F; Shadow SUID, 2019")
         .after("cp /usr/bin/true /tmp/registered-fixed")
         .by(&["exec-registered", "F", "/tmp/registered-fixed", "/usr/bin/hostid"])
         .denied(EXEC, WRITTEN)
-        .naming("/tmp/registered-fixed"),
+        .naming("/tmp/registered-fixed")
+        .under(&CONFIGURING),
     technique("registered-format-credentials", "the same, with the listed program's rights and descriptor", "kernel.org: admin-guide/binfmt-misc, flags O and C; Shadow SUID, 2019")
         .after("cp /usr/bin/true /tmp/registered-open")
         .by(&["exec-registered", "OC", "/tmp/registered-open", "/usr/bin/hostid"])
         .denied(EXEC, WRITTEN)
-        .naming("/tmp/registered-open"),
+        .naming("/tmp/registered-open")
+        .under(&CONFIGURING),
 ];

@@ -1,6 +1,6 @@
 //! Executable memory that is no file's content, or no longer.
 
-use super::{Technique, technique};
+use super::{CONFIGURING, Technique, technique};
 
 const MAP: &str = "map";
 const PROTECT: &str = "protect";
@@ -42,11 +42,13 @@ pub(super) const ROWS: &[Technique] = &[
     technique("huge-pages", "huge pages, executable at once", "mmap(2), MAP_HUGETLB")
         .after("echo 8 > /proc/sys/vm/nr_hugepages")
         .by(&["memory", "-", "private,hugetlb", "rwx"])
-        .denied(MAP, MODIFIED),
+        .denied(MAP, MODIFIED)
+        .under(&CONFIGURING),
     technique("huge-pages-written-first", "huge pages, written, then made executable", "mm/hugetlb.c: hugetlb_file_setup")
         .after("echo 8 > /proc/sys/vm/nr_hugepages")
         .by(&["memory", "-", "private,hugetlb", "rw", "rx"])
-        .denied(PROTECT, MODIFIED),
+        .denied(PROTECT, MODIFIED)
+        .under(&CONFIGURING),
     technique("system-v-segment", "a System V segment attached executable", "shmat(2), SHM_EXEC")
         .by(&["memory-system-v", "at-once"])
         .denied(MAP, FOREIGN),

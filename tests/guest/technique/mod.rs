@@ -76,6 +76,9 @@ pub(crate) const ENFORCED: Suite = Suite::new("enforced", "");
 /// The same for what would spoil the container for others: a listed program that they need is changed.
 pub(crate) const SPOILT: Suite = Suite::new("spoilt", "");
 
+/// Code loading alone, where a policy gives up what would stop the attempt earlier: writing to what configures the kernel.
+pub(crate) const CONFIGURING: Suite = Suite::new("configuring", "  hardening:\n    kernelFiles: Allow\n");
+
 /// Code loading alone, in a container that has what a careless host gives: all devices, a socket of a process outside, and the
 /// right to search every directory.
 pub(crate) const CARELESS: Suite = Suite::new("careless", "").configured(|spec| {

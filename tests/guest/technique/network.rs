@@ -15,7 +15,10 @@ const RULE: &str = "network-rule";
 /// address, from which it connects, is 10.0.0.1.
 pub(crate) const NETWORK: Suite = Suite::new(
     "network",
-    "  network:
+    // One technique needs a setting of its network namespace changed.
+    "  hardening:
+    kernelFiles: Allow
+  network:
     egress:
       - {cidr: 10.1.0.0/16, ports: [\"7000-7009\"]}
       - {cidr: \"fd00:1::/32\", ports: [\"7000-7009\"]}

@@ -1,6 +1,6 @@
 //! Processes that were not simply forked in the container's cgroup.
 
-use super::{Technique, technique};
+use super::{CONFIGURING, Technique, technique};
 
 const EXEC: &str = "exec";
 const WRITTEN: &str = "written";
@@ -32,7 +32,8 @@ pub(super) const ROWS: &[Technique] = &[
             "in-mount-namespace", "mount -t cgroup2 none /tmp/cgroups", "in-cgroup", "/tmp/cgroups", "exec", "/tmp/root-cgroup",
         ])
         .denied(EXEC, WRITTEN)
-        .naming("/tmp/root-cgroup"),
+        .naming("/tmp/root-cgroup")
+        .under(&CONFIGURING),
     technique("moved-to-child-cgroup", "a dropped program by a process in a cgroup that it made", "cgroups(7), cgroup.procs")
         .after("cp /usr/bin/true /tmp/child-cgroup; mkdir -p /tmp/cgroups /tmp/own-cgroup")
         .by(&[
@@ -45,7 +46,8 @@ pub(super) const ROWS: &[Technique] = &[
             "/tmp/child-cgroup",
         ])
         .denied(EXEC, WRITTEN)
-        .naming("/tmp/child-cgroup"),
+        .naming("/tmp/child-cgroup")
+        .under(&CONFIGURING),
     technique("born-in-root-cgroup", "a dropped program by a process that was born in the host's root cgroup", "clone(2), CLONE_INTO_CGROUP")
         .after("cp /usr/bin/true /tmp/born; mkdir -p /tmp/cgroups")
         .by(&[
