@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::{
     container::{ACTOR, Container, ContainerSpec},
     stage::{Stage, set_up},
-    technique::NETWORK,
+    technique::{NETWORK, files},
 };
 
 /// A loop of the actor's.
@@ -64,6 +64,22 @@ pub(crate) fn run() -> Result<()> {
         }
         drop((enforced, restricted));
         remove(stage)?;
+    }
+    file_rules(&stage, &enforced, &free, &without)
+}
+
+/// What file rules cost: the workload that has them, and those beside it.
+fn file_rules(stage: &Stage, enforced: &Container, free: &Container, without: &[u64; LOOPS.len()]) -> Result<()> {
+    let mut spec = stage.spec(files::FILES.name, files::FILES.name)?;
+    (files::FILES.configure)(&mut spec);
+    let ruled = Container::create(spec)?;
+    let (inside, beside, outside) = (measure_all(&ruled)?, measure_all(enforced)?, measure_all(free)?);
+    println!();
+    println!("| operation | workload with file rules | ratio | workload beside it | ratio | no workload | ratio |");
+    println!("|---|---:|---:|---:|---:|---:|---:|");
+    for (index, (name, ..)) in LOOPS.iter().enumerate() {
+        let (base, a, b, c) = (without[index], inside[index], beside[index], outside[index]);
+        println!("| {name} | {a} | {} | {b} | {} | {c} | {} |", ratio(a, base), ratio(b, base), ratio(c, base));
     }
     Ok(())
 }

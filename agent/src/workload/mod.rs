@@ -8,6 +8,7 @@ pub mod reach;
 pub mod server;
 pub mod spec;
 mod store;
+pub mod volumes;
 
 use std::{
     collections::HashMap,
@@ -25,8 +26,9 @@ use self::{
     reach::{Guarded, reaches_out},
     spec::{OciState, SpecError},
     store::{Saved, Store},
+    volumes::VolumeError,
 };
-use crate::enforcer::{Admission, EnforceError, Enforcer, ListIdentity};
+use crate::enforcer::{Admission, EnforceError, Enforcer, ListIdentity, Mounted};
 
 /// Why a container was not admitted, or a workload not switched.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +56,8 @@ pub enum WorkloadError {
         source: std::io::Error,
     },
     #[error(transparent)]
+    Volumes(#[from] VolumeError),
+    #[error(transparent)]
     Store(#[from] store::StoreError),
 }
 
@@ -68,6 +72,8 @@ pub struct Workload {
     pub cgroup: u64,
     /// What selected the policy.
     pub facts: WorkloadFacts,
+    /// What its runtime mounted into it.
+    pub volumes: Vec<Mounted>,
     /// Its image.
     pub image: Arc<Image>,
     /// What is in force.
@@ -161,14 +167,18 @@ impl Registry {
         let Some(policy) = plimsoll_policy::select(&policies, &facts) else { return Ok(Admitted::Unselected) };
         let overlay = self.overlay(state, runtime)?;
         let (image, compiled) = self.prepare(policy, &facts, &overlay)?;
+        let volumes = volumes::volumes(state.pid, &state.root(&self.places.host)?, overlay.dev)?;
+        volumes::can_be_named(&compiled, &volumes)?;
         let admission = Admission {
             cgroup: cgroup::of_process(&self.places.cgroups, state.pid)?,
             root_dev: overlay.dev,
             runtime_mnt_ns: cgroup::mount_namespace(runtime)?,
             reach: reaches_out(&state.config(&self.places.host)?, &self.places.guarded),
+            volumes: volumes.clone(),
         };
+        let cgroup = admission.cgroup;
         let label = self.enforcer().admit(admission, &identity(&image, &compiled), &compiled)?;
-        let saved = Saved { state: state.clone(), overlay, cgroup: admission.cgroup, label: label.into() };
+        let saved = Saved { state: state.clone(), overlay, volumes, cgroup, label: label.into() };
         if let Err(error) = self.store.save(&saved) {
             self.enforcer().dismiss(label)?;
             return Err(error.into());
@@ -231,10 +241,12 @@ impl Registry {
             return Ok(());
         };
         let compiled = compile(policy, &workload.image)?;
+        volumes::can_be_named(&compiled, &workload.volumes)?;
         self.enforcer().switch(workload.label, &identity(&workload.image, &compiled), &compiled)?;
         let next = Workload {
             id: workload.id.clone(),
             facts: workload.facts.clone(),
+            volumes: workload.volumes.clone(),
             image: Arc::clone(&workload.image),
             policy: compiled,
             ..*workload
@@ -248,6 +260,7 @@ impl Registry {
         let policies = self.policies();
         let Some(policy) = plimsoll_policy::select(&policies, &facts) else { return Ok(()) };
         let (image, compiled) = self.prepare(policy, &facts, &saved.overlay)?;
+        volumes::can_be_named(&compiled, &saved.volumes)?;
         self.enforcer().switch(saved.label.into(), &identity(&image, &compiled), &compiled)?;
         self.insert(saved, facts, image, compiled);
         Ok(())
@@ -272,8 +285,8 @@ impl Registry {
         policy: Arc<CompiledPolicy>,
     ) -> Arc<Workload> {
         let label = saved.label.into();
-        let workload =
-            Arc::new(Workload { id: saved.state.id.clone(), label, cgroup: saved.cgroup, facts, image, policy });
+        let (id, volumes) = (saved.state.id.clone(), saved.volumes.clone());
+        let workload = Arc::new(Workload { id, label, cgroup: saved.cgroup, facts, volumes, image, policy });
         self.workloads.write().unwrap_or_else(PoisonError::into_inner).insert(label, Arc::clone(&workload));
         workload
     }

@@ -7,6 +7,7 @@ use plimsoll_sbom::{EvidenceClass, Sha256};
 use super::{
     Limits,
     fields::{Fields, quoted},
+    files,
     hardening::hardening,
     network,
     report::{Report, Reported},
@@ -18,7 +19,7 @@ use super::{
 use crate::{
     hardening::Hardening,
     network::Network,
-    policy::{Addition, AnonymousExec, LabelSelector, Mode, Policy, Selector},
+    policy::{Addition, AnonymousExec, FileRule, LabelSelector, Mode, Policy, Scripts, Selector},
 };
 
 const API_VERSION: &str = "plimsoll.dev/v1alpha1";
@@ -27,6 +28,8 @@ const KIND: &str = "EnforcementPolicy";
 const MODES: [(&str, Mode); 2] = [("Monitor", Mode::Monitor), ("Enforce", Mode::Enforce)];
 const ANONYMOUS_EXEC: [(&str, AnonymousExec); 3] =
     [("Auto", AnonymousExec::Auto), ("Deny", AnonymousExec::Deny), ("Allow", AnonymousExec::Allow)];
+
+const SCRIPTS: [(&str, Scripts); 2] = [("Any", Scripts::Any), ("Image", Scripts::Image)];
 
 /// Reads one policy; `generation` is the digest of its text.
 pub(super) fn policy(
@@ -43,9 +46,22 @@ pub(super) fn policy(
     version?;
     kind?;
     let (name, name_span) = named?;
-    let Spec { selector, mode, evidence, anonymous_exec, allow, network, hardening } = spec?;
+    let Spec { selector, mode, evidence, anonymous_exec, allow, files, scripts, network, hardening } = spec?;
     let place = report.source().place(name_span);
-    Ok(Policy { name, place, generation, selector, mode, evidence, anonymous_exec, allow, network, hardening })
+    Ok(Policy {
+        name,
+        place,
+        generation,
+        selector,
+        mode,
+        evidence,
+        anonymous_exec,
+        allow,
+        files,
+        scripts,
+        network,
+        hardening,
+    })
 }
 
 fn constant(
@@ -73,6 +89,8 @@ struct Spec {
     allow: Vec<Addition>,
     network: Option<Network>,
     hardening: Hardening,
+    files: Vec<FileRule>,
+    scripts: Scripts,
 }
 
 fn spec(document: &Fields<'_>, limits: &Limits, report: &mut Report<'_>) -> Result<Spec, Reported> {
@@ -88,6 +106,8 @@ fn spec(document: &Fields<'_>, limits: &Limits, report: &mut Report<'_>) -> Resu
     let allow = fields.optional("allow").map(|field| additions(field, limits, report));
     let network = fields.optional("network").map(|field| network::network(field, limits, report));
     let hardening = fields.optional("hardening").map(|field| hardening(field, report));
+    let files = fields.optional("files").map(|field| files::rules(field, limits, report));
+    let scripts = fields.optional("scripts").map(|field| field.choice(&SCRIPTS, report));
     Ok(Spec {
         selector: selector?,
         mode: mode?,
@@ -96,6 +116,8 @@ fn spec(document: &Fields<'_>, limits: &Limits, report: &mut Report<'_>) -> Resu
         allow: allow.transpose()?.unwrap_or_default(),
         network: network.transpose()?,
         hardening: hardening.transpose()?.unwrap_or_default(),
+        files: files.transpose()?.unwrap_or_default(),
+        scripts: scripts.transpose()?.unwrap_or(Scripts::Any),
     })
 }
 

@@ -12,7 +12,10 @@ pub(super) struct Shape {
 pub(super) static DOCUMENT: Shape = Shape { name: "the document", fields: &["apiVersion", "kind", "metadata", "spec"] };
 pub(super) static METADATA: Shape = Shape { name: "`metadata`", fields: &["name"] };
 pub(super) static SPEC: Shape =
-    Shape { name: "`spec`", fields: &["selector", "mode", "evidence", "anonymousExec", "allow", "network", "hardening"] };
+    Shape {
+    name: "`spec`",
+    fields: &["selector", "mode", "evidence", "anonymousExec", "allow", "files", "scripts", "network", "hardening"],
+};
 pub(super) static SELECTOR: Shape = Shape { name: "`spec.selector`", fields: &["image", "labels", "namespace"] };
 pub(super) static IMAGE: Shape = Shape { name: "`spec.selector.image`", fields: &["digest", "reference"] };
 pub(super) static ADDITION: Shape = Shape { name: "an entry of `spec.allow`", fields: &["path", "sha256", "reason"] };
@@ -45,6 +48,9 @@ pub(super) static HARDENING: Shape = Shape {
     ],
 };
 
+pub(super) static FILE: Shape = Shape { name: "an entry of `spec.files`", fields: &["path", "deny", "allow"] };
+
 /// Every mapping, the outer ones first.
-pub(super) static ALL: [&Shape; 11] =
-    [&DOCUMENT, &METADATA, &SPEC, &SELECTOR, &IMAGE, &ADDITION, &NETWORK, &EGRESS, &BIND, &INGRESS, &HARDENING];
+pub(super) static ALL: [&Shape; 12] = [
+    &DOCUMENT, &METADATA, &SPEC, &SELECTOR, &IMAGE, &ADDITION, &NETWORK, &EGRESS, &BIND, &INGRESS, &HARDENING, &FILE,
+];
