@@ -339,7 +339,8 @@ impl Hooks {
 
     fn attach_feature(&mut self, feature: Feature) -> Result<(), SensorError> {
         let mut attached = Vec::new();
-        for hook in feature.hooks().iter().filter(|hook| !self.absent.contains(&hook.name)).copied().collect::<Vec<_>>() {
+        for hook in feature.hooks().iter().filter(|hook| !self.absent.contains(&hook.name)).copied().collect::<Vec<_>>()
+        {
             match self.attach_one(hook) {
                 Ok(pinned) => attached.push(pinned),
                 Err(error) => {
@@ -357,7 +358,7 @@ impl Hooks {
 
     fn detach(&mut self, Pinned { path, link }: Pinned) -> Result<(), SensorError> {
         fs::remove_file(&path).map_err(|source| SensorError::PinDirectory { path, source })?;
-        self.objects.remove(ObjectKind::Link, link)
+        Ok(self.objects.remove(ObjectKind::Link, link)?)
     }
 
     /// Attaches a loaded program and pins its link.

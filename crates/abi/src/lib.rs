@@ -15,14 +15,14 @@ pub use event::{
     ADDRESS_LEN, ANCESTORS, Ancestor, COMM_LEN, Event, Hook, Injection, Operation, PATH_LEN, Reason, Tampering,
     UnknownCode, Verdict, event_flags,
 };
+pub use file::{
+    FILTER_WORDS, FileFilter, FileKey, FileRule, LONG_WORDS, MAX_DEPTH, MAX_FILE_RULES, MAX_MOUNT_DEPTH, MAX_NAME,
+    MAX_VOLUMES, PathHash, PathKey, SHORT_NAME, Volume, VolumeKey, operation,
+};
 pub use guard::{Heartbeat, ObjectKey, ObjectKind, PlaceKey, protection};
 pub use policy::{
     AllowKey, AllowValue, CGROUP_MARKS, Label, MAX_INCARNATION, MAX_TASKS, MAX_WORKLOADS, Offsets, TASK_MARKS,
     TaskMark, WorkloadRecord, access, state,
-};
-pub use file::{
-    FILTER_WORDS, FileFilter, FileKey, FileRule, LONG_WORDS, MAX_DEPTH, MAX_FILE_RULES, MAX_MOUNT_DEPTH, MAX_NAME,
-    MAX_VOLUMES, PathHash, PathKey, SHORT_NAME, Volume, VolumeKey, operation,
 };
 pub use stat::{STAT_COUNT, Stat};
 

@@ -11,8 +11,7 @@ pub(super) struct Shape {
 
 pub(super) static DOCUMENT: Shape = Shape { name: "the document", fields: &["apiVersion", "kind", "metadata", "spec"] };
 pub(super) static METADATA: Shape = Shape { name: "`metadata`", fields: &["name"] };
-pub(super) static SPEC: Shape =
-    Shape {
+pub(super) static SPEC: Shape = Shape {
     name: "`spec`",
     fields: &["selector", "mode", "evidence", "anonymousExec", "allow", "files", "scripts", "network", "hardening"],
 };
@@ -51,6 +50,5 @@ pub(super) static HARDENING: Shape = Shape {
 pub(super) static FILE: Shape = Shape { name: "an entry of `spec.files`", fields: &["path", "deny", "allow"] };
 
 /// Every mapping, the outer ones first.
-pub(super) static ALL: [&Shape; 12] = [
-    &DOCUMENT, &METADATA, &SPEC, &SELECTOR, &IMAGE, &ADDITION, &NETWORK, &EGRESS, &BIND, &INGRESS, &HARDENING, &FILE,
-];
+pub(super) static ALL: [&Shape; 12] =
+    [&DOCUMENT, &METADATA, &SPEC, &SELECTOR, &IMAGE, &ADDITION, &NETWORK, &EGRESS, &BIND, &INGRESS, &HARDENING, &FILE];
