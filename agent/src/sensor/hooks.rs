@@ -417,8 +417,9 @@ fn link(program: &mut Program, hook: Hook, cgroups: &File) -> Result<FdLink, Pro
         }
         Place::SocketAddress => {
             let address = <&mut CgroupSockAddr>::try_from(program)?;
-            // Others may have programs there too; each can refuse, and none can make another one pass.
-            let link = address.attach(cgroups, CgroupAttachMode::AllowMultiple)?;
+            // A link takes no mode: others may always have programs there too. Each can refuse, and none can make another one
+            // pass.
+            let link = address.attach(cgroups, CgroupAttachMode::Single)?;
             address.take_link(link)?.try_into().map_err(|error| ProgramError::IOError(io::Error::other(error)))?
         }
         Place::FunctionEntry => {
