@@ -42,7 +42,7 @@ pub(super) const ROWS: &[Technique] = &[
     technique("huge-pages", "huge pages, executable at once", "mmap(2), MAP_HUGETLB")
         .after("echo 8 > /proc/sys/vm/nr_hugepages")
         .by(&["memory", "-", "private,hugetlb", "rwx"])
-        .denied(MAP, FOREIGN),
+        .denied(MAP, MODIFIED),
     technique("huge-pages-written-first", "huge pages, written, then made executable", "mm/hugetlb.c: hugetlb_file_setup")
         .after("echo 8 > /proc/sys/vm/nr_hugepages")
         .by(&["memory", "-", "private,hugetlb", "rw", "rx"])
@@ -56,7 +56,7 @@ pub(super) const ROWS: &[Technique] = &[
     technique("zero-device", "/dev/zero mapped executable", "zero(4)")
         .after("test -c /dev/zero")
         .by(&["memory", "/dev/zero", "private", "rwx"])
-        .denied(MAP, FOREIGN),
+        .denied(MAP, MODIFIED),
     technique("ring-memory", "an io_uring's own memory mapped executable", "io_uring_setup(2); io_uring/memmap.c: io_uring_mmap")
         .by(&["memory-ring"])
         .denied(MAP, FOREIGN),
@@ -76,7 +76,7 @@ pub(super) const ROWS: &[Technique] = &[
              open('/tmp/old-library', 'wb').write((h + p).ljust(8192, b'\\xc3'))\"; chmod 755 /tmp/old-library",
         )
         .by(&["uselib", "/tmp/old-library"])
-        .denied(MAP, WRITTEN)
+        .denied(MAP, MODIFIED)
         .naming("/tmp/old-library"),
     technique("implied-by-personality", "a dropped file mapped readable where that implies executable", "personality(2), READ_IMPLIES_EXEC")
         .after("cp /usr/bin/true /tmp/implied")

@@ -46,6 +46,8 @@ const AREAS: &[(&str, &[Technique])] = &[
 
 /// Exit status of an attempt that was denied with `EPERM`.
 pub(crate) const DENIED: i32 = 10;
+/// Exit status where the preparation failed.
+const UNPREPARED: i32 = 11;
 
 /// What a technique runs under: a policy, and a container of its own.
 #[derive(Debug, Clone, Copy)]
@@ -195,12 +197,13 @@ impl Technique {
 
     /// Prepares and makes the attempt. Status 0: it worked. [`DENIED`]: it was denied. Anything else proves nothing.
     pub(crate) fn attempt(&self, container: &Container) -> anyhow::Result<Output> {
-        if !self.setup.is_empty() {
-            let prepared = container.exec(&["/bin/sh", "-euc", self.setup])?;
-            ensure!(prepared.status == 0, "the preparation failed: {prepared:?}");
-        }
-        let command: Vec<&str> = [ACTOR].iter().chain(self.arguments).copied().collect();
-        container.exec(&command)
+        // In one go, since entering a container is what takes the time.
+        let script = format!("/bin/sh -euc \"$0\" || exit {UNPREPARED}; exec \"$@\"");
+        let command = ["/bin/sh", "-c", &script, self.setup, ACTOR];
+        let command: Vec<&str> = command.iter().chain(self.arguments).copied().collect();
+        let output = container.exec(&command)?;
+        ensure!(output.status != UNPREPARED, "the preparation failed: {output:?}");
+        Ok(output)
     }
 }
 
