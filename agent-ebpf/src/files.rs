@@ -237,7 +237,7 @@ fn find_first(subject: &Subject, dentry: Dentry, asked: u16) -> Found {
 
 /// Walks up from a name and looks up its rules. A function of its own, for the stack it needs.
 #[inline(never)]
-pub fn search(dentry: Dentry, place: u64, label: u64, asked: u16) -> u64 {
+fn search(dentry: Dentry, place: u64, label: u64, asked: u16) -> u64 {
     let (list, root_dev) = (place as u32, (place >> 32) as u32);
     let Some(key) = PATH_KEY.get(0) else { return Found::ended(UNREADABLE) };
     let filesystem = dentry.filesystem();
@@ -266,7 +266,7 @@ pub fn search(dentry: Dentry, place: u64, label: u64, asked: u16) -> u64 {
             break;
         }
         // SAFETY: `depth` is below the array's size.
-        unsafe { *components.as_mut_ptr().add(depth) = component };
+        unsafe { *components.get_unchecked_mut(depth) = component };
         here = parent;
         depth += 1;
     }
@@ -302,11 +302,13 @@ fn volume_at(dentry: Dentry, dev: u32, label: u64) -> *const Volume {
     let (slot, incarnation) = (label as u32, (label >> 32) as u32);
     let Some(filter) = VOLUME_FILTERS.get_ptr(slot) else { return core::ptr::null() };
     let (word, hash) = VolumeKey::in_filter(dev, ino);
-    // SAFETY: `filter` is an entry of the map, and `word` is below its number of words.
-    if unsafe { *(*filter).words.as_ptr().add(word) } & FileFilter::bit(hash) == 0 {
+    // SAFETY: an entry of an array, which stays.
+    let filter = unsafe { &*filter };
+    // SAFETY: masked to the number of words.
+    if unsafe { *filter.words.get_unchecked(word) } & FileFilter::bit(hash) == 0 {
         return core::ptr::null();
     }
-    VOLUMES.get_ptr(&VolumeKey { ino, dev, slot, incarnation, reserved: 0 }).unwrap_or(core::ptr::null())
+    VOLUMES.get_ptr(VolumeKey { ino, dev, slot, incarnation, reserved: 0 }).unwrap_or(core::ptr::null())
 }
 
 /// Adds the components of the mount point; how many there are now, and the volume's number.
@@ -318,13 +320,13 @@ fn above_mount(volume: *const Volume, components: &mut Components, own: u64) -> 
     let mut at = 0;
     while at < MAX_MOUNT_DEPTH && (at as u32) < volume.depth {
         // SAFETY: `at` is below the array's size.
-        let component = unsafe { *volume.components.as_ptr().add(at) };
+        let component = unsafe { *volume.components.get_unchecked(at) };
         let index = opaque(whole) as usize;
         if index >= MAX_DEPTH {
             return (MAX_DEPTH as u64, 0);
         }
         // SAFETY: checked just now.
-        unsafe { *components.as_mut_ptr().add(index) = component };
+        unsafe { *components.get_unchecked_mut(index) = component };
         whole += 1;
         at += 1;
     }

@@ -521,11 +521,10 @@ impl Dentry {
             let _zeroed =
                 unsafe { generated::bpf_probe_read_kernel(place.cast(), length as u32, dentry.name().cast()) };
             at += length;
-            // SAFETY: at most the 510th byte, and the one after it.
-            unsafe {
-                *buffer.as_mut_ptr().wrapping_add(at) = 0;
-                *buffer.as_mut_ptr().wrapping_add(at + 1) = 0;
-            }
+            // SAFETY: at most the 510th byte.
+            unsafe { *buffer.as_mut_ptr().wrapping_add(at) = 0 };
+            // SAFETY: the one after it.
+            unsafe { *buffer.as_mut_ptr().wrapping_add(at + 1) = 0 };
             at += 1;
             dentry = dentry.parent();
             written += 1;
@@ -549,15 +548,16 @@ fn long_component(name: *const u8, length: u32, key: &PathKey) -> u64 {
     if length > MAX_NAME as u32 {
         return 0;
     }
-    let last = i64::from(length) - 8;
-    let (mut hash, mut failures, mut at) = (key.begin(), 0, 0_i64);
-    while at < LONG_WORDS as i64 {
-        let before = 8 * at - last;
-        let offset = last + (before & opaque((before >> 63) as u64) as i64);
+    let last = u64::from(length) - 8;
+    let (mut hash, mut failures, mut at) = (key.begin(), 0, 0);
+    while at < LONG_WORDS as u64 {
+        // All ones if the word lies before the last one.
+        let before = opaque(((8 * at).wrapping_sub(last) >> 63).wrapping_neg());
+        let offset = last.wrapping_add((8 * at).wrapping_sub(last) & before);
         let mut word = 0_u64;
         let source = name.wrapping_add(offset as usize).cast();
         // SAFETY: `word` is valid for writes of its size, and the helper checks the source.
-        failures |= unsafe { generated::bpf_probe_read_kernel((&raw mut word).cast(), 8, source) } as u64;
+        failures |= unsafe { generated::bpf_probe_read_kernel((&raw mut word).cast(), 8, source) };
         hash = key.absorb(hash, word);
         at += 1;
     }

@@ -25,7 +25,7 @@ pub struct Judged {
 /// overrides what names less. `None` if the list is not there.
 #[inline(always)]
 pub fn judge(key: &PathKey, list: u32, components: &Components, depth: usize, asked: u16) -> Option<Judged> {
-    let filter = FILE_LISTS.get_ptr(&list)?;
+    let filter = FILE_LISTS.get_ptr(list)?;
     let mut judged = Judged { denied: 0, rule: 0, leads: false };
     let mut path = key.root();
     let mut at = 0;
@@ -48,7 +48,7 @@ pub fn judge(key: &PathKey, list: u32, components: &Components, depth: usize, as
             return None;
         }
         // SAFETY: checked just now.
-        let component = unsafe { *components.as_ptr().add(index) };
+        let component = unsafe { *components.get_unchecked(index) };
         path = key.step(path, component);
         at += 1;
     }
@@ -56,21 +56,23 @@ pub fn judge(key: &PathKey, list: u32, components: &Components, depth: usize, as
 
 #[inline(always)]
 fn apply(judged: Judged, denied: u16, decided: u16, rule: u16, asked: u16) -> Judged {
-    let decides = decided & asked != 0;
+    let concerned = decided & asked != 0;
     Judged {
         denied: (judged.denied & !decided) | denied,
-        rule: if decides { rule.wrapping_add(1) } else { judged.rule },
+        rule: if concerned { rule.wrapping_add(1) } else { judged.rule },
         leads: judged.leads,
     }
 }
 
 #[inline(always)]
 fn rule(filter: *const FileFilter, list: u32, path: PathHash, depth: usize) -> *const FileRule {
-    // SAFETY: `filter` is an entry of the map, which has a word for every depth.
-    if unsafe { *(*filter).words.as_ptr().add(depth) } & FileFilter::bit(path.low) == 0 {
+    // SAFETY: an entry of the map; it stays while the list is in force.
+    let filter = unsafe { &*filter };
+    // SAFETY: there is a word for every depth.
+    if unsafe { *filter.words.get_unchecked(depth) } & FileFilter::bit(path.low) == 0 {
         return core::ptr::null();
     }
-    FILE_RULES.get_ptr(&FileKey { path, list, reserved: 0 }).unwrap_or(core::ptr::null())
+    FILE_RULES.get_ptr(FileKey { path, list, reserved: 0 }).unwrap_or(core::ptr::null())
 }
 
 /// Which of an operation's two names is why it is denied.

@@ -61,7 +61,7 @@ pub fn is_code_name(last: u64) -> bool {
 fn ends(last: u64, suffix: &[u8]) -> bool {
     let mut wanted = 0_u64;
     for byte in suffix {
-        wanted = (wanted >> 8) | (*byte as u64) << 56;
+        wanted = (wanted >> 8) | u64::from(*byte) << 56;
     }
     let beyond = 64 - 8 * suffix.len() as u32;
     last >> beyond == wanted >> beyond

@@ -91,15 +91,14 @@ pub(crate) fn through_overlay(file: &Path, mount_point: &Path) -> Attempt {
 
 /// Reads by the file's handle.
 pub(crate) fn by_handle(file: &Path) -> Attempt {
-    const ROOM: usize = 128;
     #[repr(C)]
     struct Handle {
         bytes: u32,
         kind: i32,
-        data: [u8; ROOM],
+        data: [u8; 128],
     }
     let path = c_string(file)?;
-    let mut handle = Handle { bytes: ROOM as u32, kind: 0, data: [0; ROOM] };
+    let mut handle = Handle { bytes: 128, kind: 0, data: [0; 128] };
     let mut mount_id = 0_i32;
     // SAFETY: `path` is NUL-terminated, the handle has as much room as it says, and `mount_id` is valid for writes.
     let found = unsafe {

@@ -54,18 +54,23 @@ pub(crate) fn submit(code: u8, directory: i32, address: u64) -> anyhow::Result<i
     entry[16..24].copy_from_slice(&address.to_ne_bytes());
     // SAFETY: the first entry of the mapping, which nobody reads before the tail says so.
     unsafe { entries.copy_from(entry.as_ptr(), SUBMISSION_BYTES) };
-    // SAFETY: the array's and the tail's places, as the kernel gave them; aligned words.
-    unsafe {
-        submissions.add(parameters.submissions.at[6] as usize).cast::<u32>().write_volatile(0);
-        submissions.add(parameters.submissions.at[1] as usize).cast::<u32>().write_volatile(1);
-    }
+    #[expect(
+        clippy::cast_ptr_alignment,
+        reason = "the mapping begins with a page, and the kernel's offsets are aligned"
+    )]
+    let word = |ring: *mut u8, offset: u32| ring.wrapping_add(offset as usize).cast::<u32>();
+    // SAFETY: the array's place, as the kernel gave it; an aligned word.
+    unsafe { word(submissions, parameters.submissions.at[6]).write_volatile(0) };
+    // SAFETY: the tail's place, likewise.
+    unsafe { word(submissions, parameters.submissions.at[1]).write_volatile(1) };
     // SAFETY: no signal mask is passed.
     let entered = unsafe {
         libc::syscall(libc::SYS_io_uring_enter, ring.as_raw_fd(), 1, 1, GETEVENTS, std::ptr::null::<u8>(), 0)
     };
     ensure!(entered == 1, "io_uring_enter: {entered}, {}", io::Error::last_os_error());
     // SAFETY: the first completion: after its user data comes the answer.
-    Ok(unsafe { completions.add(parameters.completions.at[5] as usize + 8).cast::<i32>().read_volatile() })
+    let answer = unsafe { word(completions, parameters.completions.at[5] + 8).read_volatile() };
+    Ok(answer.cast_signed())
 }
 
 fn map(ring: &OwnedFd, bytes: usize, offset: i64) -> anyhow::Result<*mut u8> {

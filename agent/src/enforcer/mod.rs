@@ -166,14 +166,14 @@ impl Enforcer {
     /// Puts a new workload under `policy`. When this returns, the kernel holds it all.
     pub fn admit(
         &mut self,
-        admission: Admission,
+        admission: &Admission,
         identity: &ListIdentity,
         policy: &CompiledPolicy,
     ) -> Result<Label, EnforceError> {
         let list = self.list(identity, policy)?;
         let reach = if admission.reach { state::REACH } else { 0 };
         let state = policy.state(list) | self.reports | reach;
-        let label = self.require(state).and_then(|()| self.occupy(&admission, state));
+        let label = self.require(state).and_then(|()| self.occupy(admission, state));
         match label {
             Ok(label) => {
                 self.used.insert(label, identity.clone());
@@ -232,8 +232,8 @@ impl Enforcer {
     }
 
     /// Puts a workload in force that no file is allowed in; for the canary.
-    pub fn admit_nothing(&mut self, admission: Admission) -> Result<Label, EnforceError> {
-        self.occupy(&admission, state::ACTIVE | state::ENFORCE)
+    pub fn admit_nothing(&mut self, admission: &Admission) -> Result<Label, EnforceError> {
+        self.occupy(admission, state::ACTIVE | state::ENFORCE)
     }
 
     /// Removes entries of lists that were replaced long enough ago. Returns how many are gone.

@@ -64,7 +64,7 @@ pub fn prove(
     // No task is in mount namespace 0, so every task in the cgroup counts as inside.
     let volumes = Vec::new();
     let admission = Admission { cgroup: cgroup.id, root_dev: 0, runtime_mnt_ns: 0, reach: false, volumes };
-    let label = enforcer.admit_nothing(admission)?;
+    let label = enforcer.admit_nothing(&admission)?;
     let outcome = run(&program, &cgroup);
     enforcer.dismiss(label)?;
     let reported = drain(denials, Some(label), others);

@@ -177,7 +177,7 @@ impl Registry {
             volumes: volumes.clone(),
         };
         let cgroup = admission.cgroup;
-        let label = self.enforcer().admit(admission, &identity(&image, &compiled), &compiled)?;
+        let label = self.enforcer().admit(&admission, &identity(&image, &compiled), &compiled)?;
         let saved = Saved { state: state.clone(), overlay, volumes, cgroup, label: label.into() };
         if let Err(error) = self.store.save(&saved) {
             self.enforcer().dismiss(label)?;

@@ -65,20 +65,20 @@ impl PathKey {
     }
 
     /// A component's hash before its first word.
-    #[inline(always)]
+    #[inline]
     pub const fn begin(&self) -> u64 {
         self.words[0]
     }
 
     /// Takes in eight bytes, little-endian, zeros after the component's end.
-    #[inline(always)]
+    #[inline]
     pub const fn absorb(&self, hash: u64, word: u64) -> u64 {
         let mixed = (hash ^ word).wrapping_mul(self.words[1] | 1);
         mixed ^ (mixed >> 32)
     }
 
     /// Ends a component of `length` bytes.
-    #[inline(always)]
+    #[inline]
     pub const fn finish(&self, hash: u64, length: u64) -> u64 {
         let mixed = (hash ^ length).wrapping_mul(self.words[2] | 1);
         let mixed = (mixed ^ (mixed >> 29)).wrapping_mul(self.words[1] | 1);
@@ -86,13 +86,13 @@ impl PathKey {
     }
 
     /// The state of `/`.
-    #[inline(always)]
+    #[inline]
     pub const fn root(&self) -> PathHash {
         PathHash { high: self.words[2], low: self.words[3] }
     }
 
     /// The state of a path, one component further.
-    #[inline(always)]
+    #[inline]
     pub const fn step(&self, path: PathHash, component: u64) -> PathHash {
         let high = (path.high ^ component).wrapping_mul(self.words[3] | 1);
         let low = path.low.wrapping_add(component).wrapping_mul(self.words[1] | 1);
@@ -125,7 +125,7 @@ impl FileFilter {
     pub const EMPTY: Self = Self { words: [0; FILTER_WORDS] };
 
     /// The bit for a hash.
-    #[inline(always)]
+    #[inline]
     pub const fn bit(hash: u64) -> u64 {
         1 << (hash & 63)
     }
@@ -188,8 +188,7 @@ pub struct VolumeKey {
 
 impl VolumeKey {
     /// What a [`FileFilter`] knows the inode by: a word and a hash.
-    #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "masked to a few bits")]
+    #[inline]
     pub const fn in_filter(dev: u32, ino: u64) -> (usize, u64) {
         let mixed = (ino ^ ((dev as u64) << 40)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         ((mixed >> 54) as usize & (FILTER_WORDS - 1), mixed >> 40)

@@ -77,7 +77,8 @@ fn policy(random: &mut Random) -> anyhow::Result<CompiledPolicy> {
         };
         rules.insert(path, rule);
     }
-    let rules: String = rules.iter().map(|(path, rule)| format!("    - path: \"{path}\"\n      {rule}\n")).collect();
+    let lines = rules.iter().map(|(path, rule)| format!("    - path: \"{path}\"\n      {rule}\n"));
+    let rules = lines.collect::<Vec<_>>().concat();
     let text = format!(
         "apiVersion: plimsoll.dev/v1alpha1\nkind: EnforcementPolicy\nmetadata:\n  name: agree\nspec:\n  selector:\n    \
          namespace: x\n  mode: Enforce\n  files:\n    - path: /never\n      deny: [All]\n{rules}"
@@ -122,10 +123,12 @@ fn packet(list: u32, kind: u32, asked: u16, old: &str, new: &str) -> Vec<u8> {
         parts.map(|part| KEY.component(part.as_bytes())).collect()
     };
     let (old, new) = (hashes(old), hashes(new));
-    let depths = [old.len(), new.len()].map(|depth| u32::try_from(depth).unwrap_or(u32::MAX));
-    let words = [list, kind, u32::from(asked), depths[0], depths[1], 0];
-    let padded = |hashes: Vec<u64>| hashes.into_iter().chain(std::iter::repeat(0)).take(MAX_DEPTH);
-    let long = padded(old).chain(padded(new)).flat_map(u64::to_ne_bytes);
+    let words = [list, kind, u32::from(asked), 0];
+    let name = |hashes: Vec<u64>| {
+        let depth = hashes.len() as u64;
+        std::iter::once(depth).chain(hashes).chain(std::iter::repeat(0)).take(1 + MAX_DEPTH)
+    };
+    let long = name(old).chain(name(new)).flat_map(u64::to_ne_bytes);
     let key = KEY.words.into_iter().flat_map(u64::to_ne_bytes);
     key.chain(words.into_iter().flat_map(u32::to_ne_bytes)).chain(long).collect()
 }

@@ -7,11 +7,10 @@ use aya_ebpf::{helpers::bpf_get_prandom_u32, macros::xdp, programs::XdpContext};
 use plimsoll_abi::{MAX_DEPTH, Operation, PathKey, access};
 use plimsoll_agent_ebpf::{
     decide::{Decision, Object, Origin, decide},
-    files::search,
     hardening::{decide_capability, decide_injection, decide_operation},
-    kernel::{Task, socket::Address},
+    kernel::socket::Address,
     network::decide::{Flow, decide as decide_network, decide_socket},
-    rules::{Components, Denied, asked_of_new, judge, link, rename},
+    rules::{Components, Denied, Judged, judge, link, rename},
 };
 
 /// What one run is given as its packet. The same layout stands in `plimsoll-tests-decide`.
@@ -100,19 +99,26 @@ struct FileCase {
     /// 0: one name. 1: a second name. 2: a change of name, 3: with something replaced, 4: an exchange.
     kind: u32,
     asked: u32,
-    depths: [u32; 2],
     reserved: u32,
-    components: [Components; 2],
+    old: Name,
+    new: Name,
 }
 
-/// Returns what rules deny at the path `ctx` begins with, plus 1; 0 if the list is not there.
+/// A path by the hashes of its components.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Name {
+    depth: u64,
+    components: Components,
+}
+
+/// Returns 1 if all that is asked is allowed, 2 if some rule denies some of it; 0 if the list is not there.
 #[xdp]
 fn judge_one(ctx: XdpContext) -> u32 {
     let Some(case) = file_case(&ctx) else { return u32::MAX };
-    // SAFETY: see `file_case`.
-    let asked = unsafe { (*case).asked } as u16;
-    match judged(case, 0, asked) {
-        Some(judged) => 1 + u32::from(judged.denied & asked != 0),
+    let asked = case.asked & 0xffff;
+    match judged(&case.key, case.list, &case.old, asked as u16) {
+        Some(judged) => 1 + u32::from(u32::from(judged.denied) & asked != 0),
         None => 0,
     }
 }
@@ -121,49 +127,36 @@ fn judge_one(ctx: XdpContext) -> u32 {
 #[xdp]
 fn judge_two(ctx: XdpContext) -> u32 {
     let Some(case) = file_case(&ctx) else { return u32::MAX };
-    // SAFETY: see `file_case`.
-    let kind = unsafe { (*case).kind };
-    let (replaces, exchanges) = (kind == 3, kind == 4);
-    let asked = if kind == 1 { plimsoll_abi::operation::CREATE } else { asked_of_new(replaces, exchanges) };
-    let (Some(from), Some(to)) = (judged(case, 0, 0), judged(case, 1, asked)) else { return 0 };
-    match if kind == 1 { link(&from, &to) } else { rename(&from, &to, replaces, exchanges) } {
+    let (links, replaces, exchanges) = (case.kind == 1, case.kind == 3, case.kind == 4);
+    let (Some(from), Some(to)) =
+        (judged(&case.key, case.list, &case.old, 0), judged(&case.key, case.list, &case.new, 0))
+    else {
+        return 0;
+    };
+    match if links { link(&from, &to) } else { rename(&from, &to, replaces, exchanges) } {
         Denied::Neither => 1,
         Denied::Old => 2,
         Denied::New => 3,
     }
 }
 
-/// Looks for the rules of the program that runs this, by walking up from its own name. Returns the lower half of what is found:
-/// what is denied, and the rule.
-#[xdp]
-fn search_own(ctx: XdpContext) -> u32 {
-    let Some(case) = case::<Case>(&ctx) else { return u32::MAX };
-    let program = Task::current().executable();
-    if !program.exists() {
-        return u32::MAX;
-    }
-    search(program.dentry(), case.state, case.ino, case.access as u16) as u32
-}
-
-#[inline(always)]
-fn judged(case: *const FileCase, which: usize, asked: u16) -> Option<plimsoll_agent_ebpf::rules::Judged> {
-    // SAFETY: see `file_case`.
-    let case = unsafe { &*case };
+fn judged(key: &PathKey, list: u32, name: &Name, asked: u16) -> Option<Judged> {
     let mut components: Components = [0; MAX_DEPTH];
-    for (to, from) in components.iter_mut().zip(&case.components[which]) {
+    for (to, from) in components.iter_mut().zip(&name.components) {
         *to = *from;
     }
-    let depth = case.depths[which] as usize;
-    judge(&case.key, case.list, &components, depth, asked)
+    judge(key, list, &components, usize::try_from(name.depth).ok()?, asked)
 }
 
 /// The case in the packet, if all of it is there.
-fn file_case(ctx: &XdpContext) -> Option<*const FileCase> {
+fn file_case(ctx: &XdpContext) -> Option<&FileCase> {
     let (start, end) = (ctx.data(), ctx.data_end());
     if start + size_of::<FileCase>() > end {
         return None;
     }
-    Some(start as *const FileCase)
+    // SAFETY: the packet has at least this many bytes, checked above, and is there as long as its context; every bit
+    // pattern is a `FileCase`, and packets are aligned well enough for the kernel's own loads.
+    Some(unsafe { &*(start as *const FileCase) })
 }
 
 /// Decides on a random inode below the case's `ino`, as a cache would meet it on a busy node.
