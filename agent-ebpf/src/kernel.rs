@@ -122,9 +122,9 @@ pub fn current_address() -> u64 {
     unsafe { generated::bpf_get_current_task() }
 }
 
-mod objects;
+pub mod objects;
 
-pub use objects::{BpfLink, BpfMap, BpfProgram, Dentry, Mount, Name, Node, Path, SuperBlock, UnixSocket};
+pub use objects::{BpfLink, BpfMap, BpfProgram, Mount, Name, Node, SuperBlock, UnixSocket};
 
 impl Binprm {
     /// The file that this pass examines: the program, or the interpreter of the last one.
