@@ -7,7 +7,7 @@ use plimsoll_abi::{Hook, Injection, Operation, Reason, Stat, Verdict, state};
 use crate::{
     decide::{Decision, deviation},
     emit::{self, Report},
-    kernel::{File, Node, SuperBlock, objects::Dentry},
+    kernel::{File, Node, SuperBlock, Task, objects::Dentry},
     label::{Standing, Subject, settled},
     maps::CAPABILITIES,
     stats::count,
@@ -104,12 +104,17 @@ pub(crate) fn kill() {
     }
 }
 
-/// Checks the use of a capability that the task has. Questions that leave no trace in the kernel's own audit leave none here.
+/// Checks the use of a capability that the task has. Where the kernel works with other credentials than the task's, as overlayfs does
+/// below a container's root, the use is the kernel's own. A ring of io_uring could lend the task such credentials; where a policy
+/// names capabilities, none can be made. Questions that leave no trace in the kernel's own audit leave none here.
 #[inline(always)]
-pub fn capability(capability: u32, options: u32) -> i32 {
+pub fn capability(credentials: u64, capability: u32, options: u32) -> i32 {
     const NO_AUDIT: u32 = 2;
     const EPERM: i32 = -1;
     let Some(subject) = settled() else { return 0 };
+    if !Task::current().owns_credentials(credentials) {
+        return 0;
+    }
     let decision = settle(&subject, decide_capability(subject.state, capability));
     if options & NO_AUDIT != 0 {
         return if matches!(decision.verdict, Verdict::Deny) { EPERM } else { 0 };

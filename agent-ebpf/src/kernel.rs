@@ -124,7 +124,7 @@ pub fn current_address() -> u64 {
 
 pub mod objects;
 
-pub use objects::{BpfLink, BpfMap, BpfProgram, Mount, Name, Node, SuperBlock, UnixSocket};
+pub use objects::{BpfLink, BpfMap, BpfProgram, Mount, Name, Node, SuperBlock, UnixSocket, argument};
 
 impl Binprm {
     /// The file that this pass examines: the program, or the interpreter of the last one.

@@ -30,7 +30,7 @@ pub(crate) fn operation(name: &str) -> Attempt {
         "remount" => Ok(mount("", "/volume", "", libc::MS_REMOUNT | libc::MS_NOEXEC)),
         "unmount" => Ok(unmount("/payload")),
         "detached-mount" => Ok(detached_mount()),
-        "pivot-root" => Ok(past(libc::EINVAL, pivot_root())),
+        "pivot-root" => Ok(past(libc::EBUSY, pivot_root())),
         "user-namespace" => died_for_it(|| unshare(libc::CLONE_NEWUSER)),
         "setns" => died_for_it(setns),
         "add-key" => Ok(add_key()),
@@ -151,7 +151,7 @@ fn detached_mount() -> io::Result<()> {
     plain(libc::SYS_fsmount, [context, 0, 0, 0, 0]).map(drop)
 }
 
-/// To a directory that is no mount point, which is found out after the check.
+/// To a directory of the mount that is the root already, which is found out after the check.
 fn pivot_root() -> io::Result<()> {
     // SAFETY: the paths are NUL-terminated.
     answer(unsafe { libc::syscall(libc::SYS_pivot_root, c"/usr".as_ptr(), c"/usr/bin".as_ptr()) })

@@ -53,7 +53,8 @@ pub(crate) fn process_memory(write: bool) -> Attempt {
     let remote = libc::iovec { iov_base: (&raw mut there).cast(), iov_len: 8 };
     let call = if write { libc::SYS_process_vm_writev } else { libc::SYS_process_vm_readv };
     // SAFETY: both vectors name eight bytes, and the child's copy of the stack has the same address.
-    let count = unsafe { libc::syscall(call, child.id(), &raw const local, 1, &raw const remote, 1, 0) };
+    let count =
+        unsafe { libc::syscall(call, child.id(), &raw const local, 1_usize, &raw const remote, 1_usize, 0_usize) };
     Ok(answer(count))
 }
 

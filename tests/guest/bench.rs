@@ -33,7 +33,14 @@ const LOOPS: [Loop; 6] = [
     looped("connect of a UDP socket", ["measure-connect-udp", "10.1.0.1:7000", "3000"]),
 ];
 const ROUNDS: usize = 3;
-const SITUATIONS: [&str; 4] = ["no agent", "agent, no workload", "enforced workload", "with network rules"];
+const SITUATIONS: [&str; 6] = [
+    "no agent",
+    "agent, no workload",
+    "enforced workload",
+    "with network rules",
+    "with file rules",
+    "beside one with file rules",
+];
 
 /// The least instructions of each loop in each situation: what disturbs a round only ever adds to it.
 type Figures = [[u64; SITUATIONS.len()]; LOOPS.len()];
@@ -58,28 +65,19 @@ pub(crate) fn run() -> Result<()> {
         let restricted = Container::create(stage.spec(NETWORK.name, NETWORK.name)?)?;
         bring_up(&restricted)?;
         measure_all(&restricted, 3, &mut figures)?;
+        // From here on the hooks of file rules are attached too.
+        let mut spec = stage.spec(files::FILES.name, files::FILES.name)?;
+        (files::FILES.configure)(&mut spec);
+        let ruled = Container::create(spec)?;
+        bring_up(&ruled)?;
+        measure_all(&ruled, 4, &mut figures)?;
+        measure_all(&enforced, 5, &mut figures)?;
         if round + 1 == ROUNDS {
             print(&figures);
             print_programs(&restricted)?;
         }
-        drop((enforced, restricted));
+        drop((enforced, restricted, ruled));
         remove(stage)?;
-    }
-    file_rules(&stage, &enforced, &free, &without)
-}
-
-/// What file rules cost: the workload that has them, and those beside it.
-fn file_rules(stage: &Stage, enforced: &Container, free: &Container, without: &[u64; LOOPS.len()]) -> Result<()> {
-    let mut spec = stage.spec(files::FILES.name, files::FILES.name)?;
-    (files::FILES.configure)(&mut spec);
-    let ruled = Container::create(spec)?;
-    let (inside, beside, outside) = (measure_all(&ruled)?, measure_all(enforced)?, measure_all(free)?);
-    println!();
-    println!("| operation | workload with file rules | ratio | workload beside it | ratio | no workload | ratio |");
-    println!("|---|---:|---:|---:|---:|---:|---:|");
-    for (index, (name, ..)) in LOOPS.iter().enumerate() {
-        let (base, a, b, c) = (without[index], inside[index], beside[index], outside[index]);
-        println!("| {name} | {a} | {} | {b} | {} | {c} | {} |", ratio(a, base), ratio(b, base), ratio(c, base));
     }
     Ok(())
 }

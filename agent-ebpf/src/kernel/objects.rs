@@ -1,5 +1,6 @@
 //! Structures that only cold hooks look at. All of it is read through the helper that checks addresses.
 
+use aya_ebpf::{EbpfContext as _, helpers::generated, programs::LsmContext};
 use plimsoll_abi::PlaceKey;
 
 use super::{File, OFFSETS, Task, frozen, load, probe};
@@ -200,7 +201,22 @@ impl File {
     }
 }
 
+/// A hook's argument as a number. That it could not be had is 0.
+#[inline(always)]
+pub fn argument(context: &LsmContext, number: u32) -> u64 {
+    let mut value = 0_u64;
+    // SAFETY: the context is the program's own, and `value` is valid for writes.
+    let _zero = unsafe { generated::bpf_get_func_arg(context.as_ptr(), number, &raw mut value) };
+    value
+}
+
 impl Task {
+    /// Whether these are the credentials it was given, and not others that the kernel works with on its behalf.
+    #[inline(always)]
+    pub fn owns_credentials(self, credentials: u64) -> bool {
+        probe::<u64>(self.0, offset!(task_real_cred)).is_none_or(|own| own == credentials)
+    }
+
     /// Its thread group's number in the initial namespace, and when that began, in clock ticks since boot.
     #[inline(always)]
     pub fn process(self) -> Option<(u32, u64)> {

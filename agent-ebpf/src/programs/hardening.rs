@@ -7,7 +7,7 @@ use aya_ebpf::{
 use plimsoll_abi::{Injection, Operation, Tampering};
 use plimsoll_agent_ebpf::{
     hardening::{self, inject, inject_or_death, operation, operation_or_death},
-    kernel::{File, Name, Task},
+    kernel::{File, Name, Task, argument},
     tamper,
 };
 
@@ -106,7 +106,7 @@ fn hardening_mknod(ctx: LsmContext) -> i32 {
 /// `int capable(const struct cred *cred, struct user_namespace *ns, int cap, unsigned int opts)`: only for what the task has.
 #[lsm(hook = "capable")]
 fn capable(ctx: LsmContext) -> i32 {
-    hardening::capability(ctx.arg::<u32>(2), ctx.arg::<u32>(3))
+    hardening::capability(argument(&ctx, 0), ctx.arg::<u32>(2), ctx.arg::<u32>(3))
 }
 
 /// `int file_open(struct file *file)`, for workloads that reach beyond their own files.

@@ -111,6 +111,7 @@ fn resolve(btf: &Btf) -> Result<Offsets, OffsetsError> {
         proc_inode_pid: at("proc_inode", "pid")?.wrapping_sub(at("proc_inode", "vfs_inode")?),
         pid_number: at("pid", "numbers")? + at("upid", "nr")?,
         qstr_name: at("qstr", "name")?,
+        task_real_cred: at("task_struct", "real_cred")?,
         unix_dentry: at("unix_sock", "path")? + at("path", "dentry")?,
         file_flags: at("file", "f_flags")?,
         dentry_sb: at("dentry", "d_sb")?,

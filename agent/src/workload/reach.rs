@@ -183,7 +183,7 @@ mod tests {
             ("/process/capabilities/bounding/0", json!("CAP_SYS_ADMIN")),
             ("/process/capabilities/effective/0", json!("CAP_DAC_READ_SEARCH")),
             ("/linux/namespaces/0/type", json!("ipc")),
-            ("/linux/namespaces/1/path", json!("/proc/1/ns/mnt")),
+            ("/linux/namespaces/1", json!({"type": "mount", "path": "/proc/1/ns/mnt"})),
             ("/linux/readonlyPaths/0", json!("/proc/bus")),
             ("/mounts/1/options", json!(["nosuid"])),
             ("/mounts/2/options", json!(["rw"])),

@@ -197,6 +197,7 @@ pub struct Offsets {
     pub setattr_dentry: u64,
     pub task_mm: u64,
     pub mm_exe_file: u64,
+    pub task_real_cred: u64,
 }
 
 impl Offsets {
@@ -264,6 +265,7 @@ impl Offsets {
         setattr_dentry: 0,
         task_mm: 0,
         mm_exe_file: 0,
+        task_real_cred: 0,
     };
 }
 
@@ -274,5 +276,5 @@ const _: () = {
     assert!(size_of::<TaskMark>() == 16);
     assert!(MAX_WORKLOADS <= 1 << 12 && MAX_INCARNATION < 1 << 20);
     assert!(size_of::<WorkloadRecord>() == 24);
-    assert!(size_of::<Offsets>() == 62 * 8);
+    assert!(size_of::<Offsets>() == 63 * 8);
 };

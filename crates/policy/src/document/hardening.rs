@@ -33,16 +33,27 @@ const CHOICES: [(&str, bool); 2] = [("Allow", false), ("Deny", true)];
 pub(super) fn hardening(field: &Field, report: &mut Report<'_>) -> Result<Hardening, Reported> {
     let fields = Fields::open(&field.node, field.key_span, &shape::HARDENING, report)?;
     let forbidden = forbidden(&fields, report);
-    let capabilities = fields.optional("capabilities").map(|field| capabilities(field, report)).transpose();
-    Ok(Hardening { forbidden: forbidden?, capabilities: capabilities? })
+    let named = fields.optional("capabilities").map(|field| capabilities(field, report)).transpose();
+    let (forbidden, capabilities) = (forbidden?, named?);
+    if capabilities.is_some() && !forbidden.has(Operation::IoUring) {
+        let span = fields.optional("ioUring").map_or(field.key_span, Field::value_span);
+        let message = "`ioUring: Allow` cannot stand beside `capabilities`";
+        let help =
+            "remove one of them: a ring can work with credentials of its own, which no set of capabilities holds";
+        return Err(report.error(span, message, help));
+    }
+    Ok(Hardening { forbidden, capabilities })
 }
 
 fn forbidden(fields: &Fields<'_>, report: &mut Report<'_>) -> Result<Forbidden, Reported> {
+    let restricted = fields.optional("capabilities").is_some();
+    let by_default =
+        |operation| Hardening::DEFAULT.contains(&operation) || (restricted && operation == Operation::IoUring);
     let outcomes: Vec<_> = OPERATIONS
         .into_iter()
         .map(|(name, operation)| {
             let said = fields.optional(name).map(|field| field.choice(&CHOICES, report)).transpose()?;
-            Ok((operation, said.unwrap_or_else(|| Hardening::DEFAULT.contains(&operation))))
+            Ok((operation, said.unwrap_or_else(|| by_default(operation))))
         })
         .collect();
     let denied: Result<Vec<(Operation, bool)>, Reported> = outcomes.into_iter().collect();

@@ -56,6 +56,12 @@ fn the_state_says_what_is_forbidden() {
 }
 
 #[test]
+fn capabilities_go_without_rings() {
+    assert!(hardening("    capabilities: []\n").forbidden.has(Operation::IoUring));
+    assert!(!hardening("    mount: Deny\n").forbidden.has(Operation::IoUring));
+}
+
+#[test]
 fn capabilities_are_those_of_the_kernel() {
     let set = hardening("    capabilities: [CAP_CHOWN, CAP_SYS_ADMIN, CAP_CHECKPOINT_RESTORE]\n").capabilities;
     assert_eq!(set.unwrap().bits(), 1 | 1 << 21 | 1 << 40);

@@ -127,3 +127,15 @@ fn hardening_in_the_wrong_place() {
           help: `ptrace` belongs in `spec.hardening`; check the indentation"#]],
     );
 }
+
+#[test]
+fn rings_beside_capabilities() {
+    check_spec(
+        &format!("{REST}  hardening:\n    ioUring: Allow\n    capabilities: [CAP_CHOWN]\n"),
+        &expect![[r#"
+        policy.yaml:9:14: error: `ioUring: Allow` cannot stand beside `capabilities`
+          9 |     ioUring: Allow
+            |              ^^^^^
+          help: remove one of them: a ring can work with credentials of its own, which no set of capabilities holds"#]],
+    );
+}
