@@ -43,7 +43,7 @@ fn monitoring_changes_no_result() -> Result<()> {
     Ok(())
 }
 
-/// Lines with results; addresses, process ids and times in them are made alike.
+/// Lines with results; what may be an address, a process id or a time is made alike in all but those that count.
 fn results(container: &Container) -> Result<Vec<String>> {
     let output = container.exec(&["/bin/sh", "-c", RUN_ALL])?;
     ensure!(output.status == 0, "{output:?}");
@@ -52,10 +52,8 @@ fn results(container: &Container) -> Result<Vec<String>> {
 }
 
 fn alike(line: &str) -> String {
-    let words = line.split(' ').map(|word| {
-        let is_long =
-            word.chars().filter(char::is_ascii_hexdigit).count() > 3 && word.contains(|c: char| c.is_ascii_digit());
-        if is_long && !line.starts_with("##") { "N" } else { word }
-    });
-    words.collect::<Vec<&str>>().join(" ")
+    if line.starts_with("## ") || line.starts_with("ok ") || line.starts_with("not ok ") || line.contains("Totals") {
+        return line.to_owned();
+    }
+    line.replace(|letter: char| letter.is_ascii_hexdigit(), "#")
 }
