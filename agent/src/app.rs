@@ -9,6 +9,8 @@ use std::{
 };
 
 use anyhow::Context as _;
+use plimsoll_registry::Client;
+use plimsoll_rootfs::LayerCache;
 use tokio::{
     io::unix::AsyncFd,
     signal::unix::{SignalKind, signal},
@@ -30,7 +32,14 @@ use crate::{
         maps::{Ring, Stats},
         preflight,
     },
-    workload::{Places, Registry, reach::Guarded, server::Server},
+    workload::{
+        Places, Registry,
+        image::Images,
+        parser::{self, Parser},
+        reach::Guarded,
+        server::Server,
+        sources::{self, Source, Sources},
+    },
 };
 
 /// How often telemetry is read and replaced allowlists are removed.
@@ -47,7 +56,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let readiness = Readiness::default();
     let listener = admin::bind(config.admin).await.with_context(|| format!("cannot listen on {}", config.admin))?;
     refuse_unfit(&config)?;
-    let policies = policies::read(&config.policies)?;
+    let policies = policies::load(&config)?;
     let Sensor { hooks, maps, guard } = Sensor::start(&config.pins, &config.cgroups, &config.capacity)?;
     for program in hooks.attached() {
         tracing::info!(hook = program.hook, verified_instructions = program.verified_instructions, "attached");
@@ -66,7 +75,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     canary::prove(&mut enforcer, &mut denials, &config.cgroups, &mut waiting)
         .context("this kernel does not deny what it is told to deny")?;
     tracing::info!("a canary was denied by the kernel");
-    let registry = Arc::new(Registry::new(places(&config), enforcer, policies)?);
+    let registry = Arc::new(Registry::new(places(&config), images(&config)?, enforcer, policies)?);
     resume(&registry)?;
     // SAFETY: the ring owns its descriptor and keeps it open as long as it lives; nothing takes it out.
     let denials = unsafe { AsyncFd::register(Watched(denials)) }.context("cannot watch the ring of denials")?;
@@ -112,12 +121,31 @@ fn refuse_unfit(config: &Config) -> anyhow::Result<()> {
 
 fn places(config: &Config) -> Places {
     Places {
-        sboms: config.sboms.clone(),
         host: config.host.clone(),
         cgroups: config.cgroups.clone(),
         state: config.state.clone(),
         guarded: guarded(config),
     }
+}
+
+/// Where SBOMs come from and what parses them.
+fn images(config: &Config) -> anyhow::Result<Images> {
+    let asks_registry = config.sbom_sources.contains(&Source::Registry);
+    let mut registry = config.registry.clone();
+    registry.cache.get_or_insert_with(|| config.state.join("documents"));
+    let client = asks_registry.then(|| Client::new(registry)).transpose().context("cannot ask registries")?;
+    let places = sources::Places {
+        order: config.sbom_sources.clone(),
+        directory: config.sboms.clone(),
+        keys: config.trust.keys.clone(),
+        root: config.trust.root.clone(),
+        memory: config.state.join("allowlist-versions.json"),
+    };
+    let limits = parser::Limits { memory: config.parser.memory_bytes, seconds: config.parser.timeout_seconds };
+    // The program that runs, even if its file was replaced since.
+    let parser = Parser::new("/proc/self/exe".into(), limits);
+    let layers = LayerCache::open(&config.state.join("layers"), config.layer_cache_bytes)?;
+    Ok(Images::new(Sources::new(places, client), parser, layers, config.host.clone()))
 }
 
 /// What no workload may touch.
@@ -272,7 +300,7 @@ fn read_batch(ring: &mut Ring) -> Vec<Result<Decoded, DecodeError>> {
 
 /// Takes a new set of policies whole, or keeps the old one.
 fn reload(config: &Config, registry: &Registry, metrics: &Metrics) {
-    let policies = match policies::read(&config.policies) {
+    let policies = match policies::load(config) {
         Ok(policies) => policies,
         Err(error) => {
             metrics.reloads_rejected.inc();

@@ -17,7 +17,10 @@ use plimsoll_agent::{
         guard::{self, Absence},
         preflight,
     },
-    workload::hook::{self, Answer, Stage},
+    workload::{
+        hook::{self, Answer, Stage},
+        parser,
+    },
 };
 
 /// Lets containers run what their image's SBOM lists, and nothing else.
@@ -64,6 +67,13 @@ enum Command {
     },
     #[command(name = canary::ARGUMENT, hide = true)]
     CanaryExit,
+    /// Parse SBOMs for the agent that started this, without being able to do anything else.
+    #[command(name = parser::ARGUMENT, hide = true)]
+    SbomParser {
+        /// Show what a parser cannot do instead: each attempt, its end without confinement, and its end with it.
+        #[arg(long)]
+        prove: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -72,6 +82,8 @@ fn main() -> ExitCode {
         Command::RunHook { socket, stage, timeout } => run_hook(&socket, stage, Duration::from_secs(timeout)),
         Command::Preflight { json, cgroups, pins } => run_preflight(json, &cgroups, &pins),
         Command::CanaryExit => Ok(ExitCode::SUCCESS),
+        Command::SbomParser { prove: false } => parser::child::run().map(|()| ExitCode::SUCCESS),
+        Command::SbomParser { prove: true } => prove_parser(),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("plimsoll-agent: {error:#}");
@@ -131,6 +143,16 @@ fn presence(pins: &Path) -> preflight::Check {
             Err(error) => format!("nothing is known of one: {error:#}"),
         },
     )
+}
+
+/// Exit status 0 if every attempt that otherwise succeeds is denied to a parser.
+fn prove_parser() -> anyhow::Result<ExitCode> {
+    let mut confined = true;
+    for (attempt, before, after) in parser::child::prove()? {
+        println!("{attempt:<24} {before:<8} {after}");
+        confined &= before == "done" && after != "done";
+    }
+    Ok(if confined { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Loads everything beside a running agent's programs, has a canary denied, and removes every trace.

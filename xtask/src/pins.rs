@@ -47,6 +47,9 @@ pub(crate) const HOST_PACKAGES: &[&str] = &[
     "python3-pip",
     // the certificates of tests
     "openssl",
+    // a registry, and what pushes to it
+    "docker-registry",
+    "curl",
 ];
 
 /// Packages of the guest's root file system, beside Debian's essential ones.

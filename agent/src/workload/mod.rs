@@ -4,8 +4,10 @@ pub mod cgroup;
 pub mod hook;
 pub mod image;
 pub mod mounts;
+pub mod parser;
 pub mod reach;
 pub mod server;
+pub mod sources;
 pub mod spec;
 mod store;
 pub mod volumes;
@@ -101,8 +103,6 @@ pub struct Reloaded {
 /// Paths the registry works with.
 #[derive(Clone, Debug)]
 pub struct Places {
-    /// SBOMs by image digest.
-    pub sboms: PathBuf,
     /// Where the host's root is seen.
     pub host: PathBuf,
     /// The cgroup v2 hierarchy.
@@ -126,9 +126,14 @@ pub struct Registry {
 
 impl Registry {
     /// Starts with no workload; see [`Registry::resume`].
-    pub fn new(places: Places, enforcer: Enforcer, policies: Vec<Policy>) -> Result<Self, WorkloadError> {
+    pub fn new(
+        places: Places,
+        images: Images,
+        enforcer: Enforcer,
+        policies: Vec<Policy>,
+    ) -> Result<Self, WorkloadError> {
         Ok(Self {
-            images: Images::new(places.sboms.clone(), places.host.clone()),
+            images,
             store: Store::open(&places.state)?,
             places,
             enforcer: Mutex::new(enforcer),
@@ -240,14 +245,20 @@ impl Registry {
             tracing::warn!(workload = %workload.id, "no policy selects this workload any more; it keeps the one it has");
             return Ok(());
         };
-        let compiled = compile(policy, &workload.image)?;
+        // Who must have signed the SBOM may be what changed.
+        let image = if workload.image.trust == policy.sbom {
+            Arc::clone(&workload.image)
+        } else {
+            self.image(policy, &workload.facts, &workload.image.overlay)?
+        };
+        let compiled = compile(policy, &image)?;
         volumes::can_be_named(&compiled, &workload.volumes)?;
-        self.enforcer().switch(workload.label, &identity(&workload.image, &compiled), &compiled)?;
+        self.enforcer().switch(workload.label, &identity(&image, &compiled), &compiled)?;
         let next = Workload {
             id: workload.id.clone(),
             facts: workload.facts.clone(),
             volumes: workload.volumes.clone(),
-            image: Arc::clone(&workload.image),
+            image,
             policy: compiled,
             ..*workload
         };
@@ -272,9 +283,14 @@ impl Registry {
         facts: &WorkloadFacts,
         overlay: &Overlay,
     ) -> Result<(Arc<Image>, Arc<CompiledPolicy>), WorkloadError> {
-        let image = self.images.load(facts.image_digest.as_deref(), overlay)?;
+        let image = self.image(policy, facts, overlay)?;
         let compiled = compile(policy, &image)?;
         Ok((image, compiled))
+    }
+
+    fn image(&self, policy: &Policy, facts: &WorkloadFacts, overlay: &Overlay) -> Result<Arc<Image>, ImageError> {
+        let (digest, reference) = (facts.image_digest.as_deref(), facts.image_reference.as_deref());
+        self.images.load(digest, reference, overlay, &policy.sbom)
     }
 
     fn insert(

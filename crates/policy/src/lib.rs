@@ -32,6 +32,9 @@ pub use network::{
     Cidr, Direction, InvalidCidr, Network, NetworkAccess, NetworkRule, Peers, Ports, Prefix, Protocols, SOCKET_KINDS,
     evaluate_network,
 };
-pub use policy::{Addition, AnonymousExec, FileRule, LabelSelector, Mode, PathPattern, Policy, Scripts, Selector};
+pub use policy::{
+    Addition, AnonymousExec, FileRule, LabelSelector, Mode, PathPattern, Policy, SbomTrust, Scripts, Selector, SignedBy,
+    Unsigned,
+};
 pub use reference::ReferencePattern;
 pub use selection::{WorkloadFacts, duplicate_names, select};

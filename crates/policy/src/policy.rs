@@ -36,6 +36,46 @@ pub struct Policy {
     pub files: Vec<FileRule>,
     /// Which code interpreters may open.
     pub scripts: Scripts,
+    /// Who must have signed the image's SBOM.
+    pub sbom: SbomTrust,
+}
+
+/// Who must have signed an image's SBOM, and what one is worth that nobody of these signed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SbomTrust {
+    /// Any of these; nobody is asked for if there is none.
+    pub signed_by: Vec<SignedBy>,
+    /// What is done without such a signature.
+    pub unsigned: Unsigned,
+}
+
+impl Default for SbomTrust {
+    fn default() -> Self {
+        Self { signed_by: Vec::new(), unsigned: Unsigned::AtMost(EvidenceClass::SbomDigest) }
+    }
+}
+
+/// Somebody whose signature counts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SignedBy {
+    /// The key of this name in the node's directory of keys.
+    Key(String),
+    /// A certificate for this identity; a `*` at its end stands for anything.
+    Identity {
+        /// E-mail address or URI.
+        identity: String,
+        /// Who vouches for it.
+        issuer: String,
+    },
+}
+
+/// What an SBOM is worth without an accepted signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Unsigned {
+    /// Nothing: the container does not start.
+    Refuse,
+    /// Its evidence counts as this class at most.
+    AtMost(EvidenceClass),
 }
 
 /// The workloads a policy is for: every part that is given must match, and at least one is.

@@ -10,6 +10,7 @@ mod schema;
 mod shape;
 mod source;
 mod tree;
+mod trust;
 mod value;
 
 use plimsoll_abi::MAX_FILE_RULES;

@@ -14,12 +14,12 @@ use super::{
     shape,
     source::Span,
     tree::{Field, Node, Value},
-    value,
+    trust, value,
 };
 use crate::{
     hardening::Hardening,
     network::Network,
-    policy::{Addition, AnonymousExec, FileRule, LabelSelector, Mode, Policy, Scripts, Selector},
+    policy::{Addition, AnonymousExec, FileRule, LabelSelector, Mode, Policy, SbomTrust, Scripts, Selector},
 };
 
 const API_VERSION: &str = "plimsoll.dev/v1alpha1";
@@ -46,7 +46,7 @@ pub(super) fn policy(
     version?;
     kind?;
     let (name, name_span) = named?;
-    let Spec { selector, mode, evidence, anonymous_exec, allow, files, scripts, network, hardening } = spec?;
+    let Spec { selector, mode, evidence, anonymous_exec, allow, files, scripts, network, hardening, sbom } = spec?;
     let place = report.source().place(name_span);
     Ok(Policy {
         name,
@@ -61,6 +61,7 @@ pub(super) fn policy(
         scripts,
         network,
         hardening,
+        sbom,
     })
 }
 
@@ -91,6 +92,7 @@ struct Spec {
     hardening: Hardening,
     files: Vec<FileRule>,
     scripts: Scripts,
+    sbom: SbomTrust,
 }
 
 fn spec(document: &Fields<'_>, limits: &Limits, report: &mut Report<'_>) -> Result<Spec, Reported> {
@@ -108,6 +110,7 @@ fn spec(document: &Fields<'_>, limits: &Limits, report: &mut Report<'_>) -> Resu
     let hardening = fields.optional("hardening").map(|field| hardening(field, report));
     let files = fields.optional("files").map(|field| files::rules(field, limits, report));
     let scripts = fields.optional("scripts").map(|field| field.choice(&SCRIPTS, report));
+    let sbom = fields.optional("sbom").map(|field| trust::sbom(field, report));
     Ok(Spec {
         selector: selector?,
         mode: mode?,
@@ -118,6 +121,7 @@ fn spec(document: &Fields<'_>, limits: &Limits, report: &mut Report<'_>) -> Resu
         hardening: hardening.transpose()?.unwrap_or_default(),
         files: files.transpose()?.unwrap_or_default(),
         scripts: scripts.transpose()?.unwrap_or(Scripts::Any),
+        sbom: sbom.transpose()?.unwrap_or_default(),
     })
 }
 

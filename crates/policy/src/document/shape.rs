@@ -13,7 +13,18 @@ pub(super) static DOCUMENT: Shape = Shape { name: "the document", fields: &["api
 pub(super) static METADATA: Shape = Shape { name: "`metadata`", fields: &["name"] };
 pub(super) static SPEC: Shape = Shape {
     name: "`spec`",
-    fields: &["selector", "mode", "evidence", "anonymousExec", "allow", "files", "scripts", "network", "hardening"],
+    fields: &[
+        "selector",
+        "mode",
+        "evidence",
+        "anonymousExec",
+        "allow",
+        "files",
+        "scripts",
+        "network",
+        "hardening",
+        "sbom",
+    ],
 };
 pub(super) static SELECTOR: Shape = Shape { name: "`spec.selector`", fields: &["image", "labels", "namespace"] };
 pub(super) static IMAGE: Shape = Shape { name: "`spec.selector.image`", fields: &["digest", "reference"] };
@@ -49,6 +60,12 @@ pub(super) static HARDENING: Shape = Shape {
 
 pub(super) static FILE: Shape = Shape { name: "an entry of `spec.files`", fields: &["path", "deny", "allow"] };
 
+pub(super) static SBOM: Shape = Shape { name: "`spec.sbom`", fields: &["signedBy", "unsigned"] };
+pub(super) static SIGNER: Shape =
+    Shape { name: "an entry of `spec.sbom.signedBy`", fields: &["key", "identity", "issuer"] };
+
 /// Every mapping, the outer ones first.
-pub(super) static ALL: [&Shape; 12] =
-    [&DOCUMENT, &METADATA, &SPEC, &SELECTOR, &IMAGE, &ADDITION, &NETWORK, &EGRESS, &BIND, &INGRESS, &HARDENING, &FILE];
+pub(super) static ALL: [&Shape; 14] = [
+    &DOCUMENT, &METADATA, &SPEC, &SELECTOR, &IMAGE, &ADDITION, &NETWORK, &EGRESS, &BIND, &INGRESS, &HARDENING, &FILE,
+    &SBOM, &SIGNER,
+];

@@ -7,6 +7,7 @@ mod files;
 mod hardening;
 mod network;
 mod syntax;
+mod trust;
 mod values;
 
 use expect_test::Expect;
