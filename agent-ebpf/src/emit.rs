@@ -8,7 +8,7 @@ use plimsoll_abi::{ADDRESS_LEN, ANCESTORS, Ancestor, COMM_LEN, Event, Hook, Stat
 
 use crate::{
     decide::Decision,
-    kernel::{File, Inode, Task},
+    kernel::{Dentry, File, Inode, Task},
     label::Subject,
     maps::{DENIALS, TELEMETRY},
     stats::{count, next_sequence},
@@ -32,6 +32,10 @@ pub(crate) struct Report<'a> {
     pub(crate) peer: Peer,
     /// The cgroup that a packet is for, if no task acts.
     pub(crate) packet_of: Option<u64>,
+    /// A name that counts from the workload's root, if that is what was decided on.
+    pub(crate) name: Dentry,
+    /// One more than there are components of the name up to that root; 0 without a name.
+    pub(crate) depth: u32,
 }
 
 impl<'a> Report<'a> {
@@ -48,6 +52,8 @@ impl<'a> Report<'a> {
             inode: Inode::UNKNOWN,
             peer: Peer::NONE,
             packet_of: None,
+            name: Dentry::NONE,
+            depth: 0,
         }
     }
 }
@@ -165,6 +171,16 @@ fn flag(set: bool, bit: u32) -> u32 {
 #[inline(always)]
 fn fill_path(event: &mut Event, report: &Report<'_>) {
     event.path[0] = 0;
+    if report.depth > 0 {
+        event.flags |= event_flags::COMPONENTS;
+        if report.operand == u64::MAX {
+            event.flags |= event_flags::NAME_ONLY;
+        }
+        if !report.name.components_into(report.depth - 1, &mut event.path) {
+            event.flags |= event_flags::NAME_ONLY;
+        }
+        return;
+    }
     if !report.file.exists() {
         return;
     }

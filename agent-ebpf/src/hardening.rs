@@ -7,7 +7,7 @@ use plimsoll_abi::{Hook, Injection, Operation, Reason, Stat, Verdict, state};
 use crate::{
     decide::{Decision, deviation},
     emit::{self, Report},
-    kernel::{Dentry, File, Node, SuperBlock, Task},
+    kernel::{File, Node, SuperBlock, Task, objects::Dentry},
     label::{Standing, Subject, settled},
     maps::CAPABILITIES,
     stats::count,
@@ -143,7 +143,7 @@ pub fn open(file: File) -> i32 {
         return 0;
     }
     let Some(subject) = settled() else { return 0 };
-    let Some(dentry) = file.dentry() else { return 0 };
+    let Some(dentry) = file.entry() else { return 0 };
     let refused = tamper::open(&subject, dentry);
     if refused != 0 {
         return refused;

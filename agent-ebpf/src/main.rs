@@ -10,11 +10,11 @@ use aya_ebpf::{
     macros::{cgroup_sock_addr, lsm, raw_tracepoint},
     programs::{LsmContext, RawTracePointContext, SockAddrContext},
 };
-use plimsoll_abi::Hook;
+use plimsoll_abi::{Hook, operation};
 use plimsoll_agent_ebpf::{
-    cgroup, code,
+    cgroup, code, files,
     kernel::{
-        Binprm, Cgroup, File, Vma, is_given, number,
+        Attributes, Binprm, Cgroup, Dentry, File, Path, Vma, is_given, number, setattr_has_mapping,
         socket::{Given, Message, Request, Sock, Socket},
     },
     label, network,
@@ -50,6 +50,97 @@ fn mmap_file(ctx: LsmContext) -> i32 {
 #[lsm(hook = "file_mprotect")]
 fn file_mprotect(ctx: LsmContext) -> i32 {
     code::protect(Vma::from_context(ctx.arg(0)), ctx.arg(2))
+}
+
+/// `int file_open(struct file *file)`: `open` in all its forms, `execve`, and the kernel's own opening below an overlay.
+#[lsm(hook = "file_open")]
+fn file_open(ctx: LsmContext) -> i32 {
+    files::open(File::from_context(ctx.arg(0)))
+}
+
+/// `int path_truncate(const struct path *path)`.
+#[lsm(hook = "path_truncate")]
+fn path_truncate(ctx: LsmContext) -> i32 {
+    files::truncate(Path::from_context(ctx.arg(0)))
+}
+
+/// `int path_mknod(const struct path *dir, struct dentry *dentry, umode_t mode, unsigned int dev)`: regular files too.
+#[lsm(hook = "path_mknod")]
+fn path_mknod(ctx: LsmContext) -> i32 {
+    files::one(Dentry::from_context(ctx.arg(1)), operation::CREATE, Hook::Create)
+}
+
+/// `int path_mkdir(const struct path *dir, struct dentry *dentry, umode_t mode)`.
+#[lsm(hook = "path_mkdir")]
+fn path_mkdir(ctx: LsmContext) -> i32 {
+    files::one(Dentry::from_context(ctx.arg(1)), operation::CREATE, Hook::Create)
+}
+
+/// `int path_symlink(const struct path *dir, struct dentry *dentry, const char *old_name)`.
+#[lsm(hook = "path_symlink")]
+fn path_symlink(ctx: LsmContext) -> i32 {
+    files::one(Dentry::from_context(ctx.arg(1)), operation::CREATE, Hook::Create)
+}
+
+/// `int path_unlink(const struct path *dir, struct dentry *dentry)`.
+#[lsm(hook = "path_unlink")]
+fn path_unlink(ctx: LsmContext) -> i32 {
+    files::one(Dentry::from_context(ctx.arg(1)), operation::REMOVE, Hook::Remove)
+}
+
+/// `int path_rmdir(const struct path *dir, struct dentry *dentry)`.
+#[lsm(hook = "path_rmdir")]
+fn path_rmdir(ctx: LsmContext) -> i32 {
+    files::one(Dentry::from_context(ctx.arg(1)), operation::REMOVE, Hook::Remove)
+}
+
+/// `int path_link(struct dentry *old_dentry, const struct path *new_dir, struct dentry *new_dentry)`.
+#[lsm(hook = "path_link")]
+fn path_link(ctx: LsmContext) -> i32 {
+    files::link(Dentry::from_context(ctx.arg(0)), Dentry::from_context(ctx.arg(2)))
+}
+
+/// `int path_rename(const struct path *old_dir, struct dentry *old_dentry, const struct path *new_dir, struct dentry
+/// *new_dentry, unsigned int flags)`.
+#[lsm(hook = "path_rename")]
+fn path_rename(ctx: LsmContext) -> i32 {
+    files::rename(Dentry::from_context(ctx.arg(1)), Dentry::from_context(ctx.arg(3)), ctx.arg(4))
+}
+
+/// `int inode_setattr([struct mnt_idmap *idmap,] struct dentry *dentry, struct iattr *attr)`.
+#[lsm(hook = "inode_setattr")]
+fn inode_setattr(ctx: LsmContext) -> i32 {
+    if setattr_has_mapping() {
+        files::attributes(Dentry::from_context(ctx.arg(1)), Attributes::from_context(ctx.arg(2)))
+    } else {
+        files::attributes(Dentry::from_context(ctx.arg(0)), Attributes::from_context(ctx.arg(1)))
+    }
+}
+
+/// `int inode_setxattr(struct mnt_idmap *idmap, struct dentry *dentry, const char *name, const void *value, size_t size,
+/// int flags)`.
+#[lsm(hook = "inode_setxattr")]
+fn inode_setxattr(ctx: LsmContext) -> i32 {
+    files::one(Dentry::from_context(ctx.arg(1)), operation::ATTRIBUTE, Hook::Attribute)
+}
+
+/// `int inode_removexattr(struct mnt_idmap *idmap, struct dentry *dentry, const char *name)`.
+#[lsm(hook = "inode_removexattr")]
+fn inode_removexattr(ctx: LsmContext) -> i32 {
+    files::one(Dentry::from_context(ctx.arg(1)), operation::ATTRIBUTE, Hook::Attribute)
+}
+
+/// `int inode_set_acl(struct mnt_idmap *idmap, struct dentry *dentry, const char *acl_name, struct posix_acl *kacl)`:
+/// before Linux 6.2 access control lists are extended attributes like others.
+#[lsm(hook = "inode_set_acl")]
+fn inode_set_acl(ctx: LsmContext) -> i32 {
+    files::one(Dentry::from_context(ctx.arg(1)), operation::ATTRIBUTE, Hook::Attribute)
+}
+
+/// `int inode_remove_acl(struct mnt_idmap *idmap, struct dentry *dentry, const char *acl_name)`.
+#[lsm(hook = "inode_remove_acl")]
+fn inode_remove_acl(ctx: LsmContext) -> i32 {
+    files::one(Dentry::from_context(ctx.arg(1)), operation::ATTRIBUTE, Hook::Attribute)
 }
 
 /// `cgroup_mkdir(struct cgroup *cgrp, const char *path)`: a child cgroup belongs to its parent's workload.

@@ -7,8 +7,9 @@ use aya_ebpf::{
     maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf},
 };
 use plimsoll_abi::{
-    AllowKey, AllowValue, CGROUP_MARKS as CGROUP_PLACES, Heartbeat, Label, MAX_TASKS, MAX_WORKLOADS, ObjectKey,
-    PlaceKey, STAT_COUNT, TASK_MARKS as TASK_PLACES, TaskMark, WorkloadRecord,
+    AllowKey, AllowValue, CGROUP_MARKS as CGROUP_PLACES, FileFilter, FileKey, FileRule, Heartbeat, Label, MAX_TASKS,
+    MAX_WORKLOADS, ObjectKey, PathKey, PlaceKey, STAT_COUNT, TASK_MARKS as TASK_PLACES, TaskMark, Volume, VolumeKey,
+    WorkloadRecord,
     network::{AddressKey, MAX_PREFIXES, PortRanges},
 };
 
@@ -93,3 +94,23 @@ pub static OBJECTS: HashMap<ObjectKey, u32> = HashMap::with_max_entries(8192, BP
 /// The agent's last sign of life. Not read here: whether an agent lives changes no verdict.
 #[map]
 pub static HEARTBEAT: Array<Heartbeat> = Array::with_max_entries(1, 0);
+
+/// File rules of all lists. The enforcer writes them; full means that a policy is rejected whole.
+#[map]
+pub static FILE_RULES: HashMap<FileKey, FileRule> = HashMap::with_max_entries(1 << 17, BPF_F_NO_PREALLOC);
+
+/// Which paths a list has rules for. Full: as above.
+#[map]
+pub static FILE_LISTS: HashMap<u32, FileFilter> = HashMap::with_max_entries(2 * MAX_WORKLOADS, BPF_F_NO_PREALLOC);
+
+/// Where workloads' volumes begin. Full: the container is not started.
+#[map]
+pub static VOLUMES: HashMap<VolumeKey, Volume> = HashMap::with_max_entries(1 << 17, BPF_F_NO_PREALLOC);
+
+/// Which inodes a workload has volumes at.
+#[map]
+pub static VOLUME_FILTERS: Array<FileFilter> = Array::with_max_entries(MAX_WORKLOADS, 0);
+
+/// The key by which paths are hashed.
+#[map]
+pub static PATH_KEY: Array<PathKey> = Array::with_max_entries(1, 0);

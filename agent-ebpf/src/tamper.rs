@@ -6,7 +6,10 @@ use crate::{
     decide::Decision,
     emit::{self, Report},
     hardening::kill,
-    kernel::{BpfLink, BpfMap, BpfProgram, Dentry, Mount, Node, Path, SuperBlock, Task, UnixSocket},
+    kernel::{
+        BpfLink, BpfMap, BpfProgram, Mount, Node, SuperBlock, Task, UnixSocket,
+        objects::{Dentry, Path},
+    },
     label::{Subject, is_in_runtime_namespace, settled},
     maps::{AGENTS, OBJECTS, PLACES},
 };

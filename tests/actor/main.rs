@@ -8,6 +8,7 @@ use std::{ffi::CString, io, process::ExitCode};
 mod child;
 mod descriptor;
 mod execute;
+mod files;
 mod format;
 mod harden;
 mod inject;
@@ -16,6 +17,7 @@ mod measure;
 mod memory;
 mod names;
 mod network;
+mod opening;
 mod process;
 mod race;
 mod ring;
@@ -175,6 +177,23 @@ fn unwelcome(arguments: &[&str]) -> Attempt {
         ["unlink", path] => Ok(std::fs::remove_file(path)),
         ["rename", from, to] => Ok(std::fs::rename(from, to)),
         ["connect", path] => Ok(std::os::unix::net::UnixStream::connect(path).map(drop)),
+        _ => with_rules(arguments),
+    }
+}
+
+/// Operations on files, by every name that a file can be reached by.
+fn with_rules(arguments: &[&str]) -> Attempt {
+    match *arguments {
+        ["file", operation, file, ref more @ ..] => files::operate(operation, file.as_ref(), more),
+        ["read-below-descriptor", file] => files::below_descriptor(file.as_ref()),
+        ["read-by-path-descriptor", file] => files::by_path_descriptor(file.as_ref()),
+        ["read-by-bind-mount", file, mount_point] => files::bind_mounted(file.as_ref(), mount_point.as_ref()),
+        ["read-in-chroot", file] => files::in_chroot(file.as_ref()),
+        ["read-through-overlay", file, mount_point] => files::through_overlay(file.as_ref(), mount_point.as_ref()),
+        ["read-by-handle", file] => files::by_handle(file.as_ref()),
+        ["read-after-moving-parent", file, new] => files::after_moving_parent(file.as_ref(), new.as_ref()),
+        ["name-unnamed", file] => files::name_unnamed(file.as_ref()),
+        ["by-ring", operation, file] => files::by_ring(operation, file.as_ref()),
         _ => anyhow::bail!("unknown technique or wrong number of arguments: {arguments:?}"),
     }
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::{
     container::{ACTOR, Container, ContainerSpec},
     stage::{Stage, set_up},
-    technique::NETWORK,
+    technique::{NETWORK, files},
 };
 
 /// A loop of the actor's.
@@ -33,7 +33,14 @@ const LOOPS: [Loop; 6] = [
     looped("connect of a UDP socket", ["measure-connect-udp", "10.1.0.1:7000", "3000"]),
 ];
 const ROUNDS: usize = 3;
-const SITUATIONS: [&str; 4] = ["no agent", "agent, no workload", "enforced workload", "with network rules"];
+const SITUATIONS: [&str; 6] = [
+    "no agent",
+    "agent, no workload",
+    "enforced workload",
+    "with network rules",
+    "with file rules",
+    "beside one with file rules",
+];
 
 /// The least instructions of each loop in each situation: what disturbs a round only ever adds to it.
 type Figures = [[u64; SITUATIONS.len()]; LOOPS.len()];
@@ -58,11 +65,18 @@ pub(crate) fn run() -> Result<()> {
         let restricted = Container::create(stage.spec(NETWORK.name, NETWORK.name)?)?;
         bring_up(&restricted)?;
         measure_all(&restricted, 3, &mut figures)?;
+        // From here on the hooks of file rules are attached too.
+        let mut spec = stage.spec(files::FILES.name, files::FILES.name)?;
+        (files::FILES.configure)(&mut spec);
+        let ruled = Container::create(spec)?;
+        bring_up(&ruled)?;
+        measure_all(&ruled, 4, &mut figures)?;
+        measure_all(&enforced, 5, &mut figures)?;
         if round + 1 == ROUNDS {
             print(&figures);
             print_programs(&restricted)?;
         }
-        drop((enforced, restricted));
+        drop((enforced, restricted, ruled));
         remove(stage)?;
     }
     Ok(())

@@ -19,6 +19,7 @@ mod daemon;
 mod demo;
 mod enforcement;
 mod faults;
+mod files;
 mod network;
 mod no_bpf;
 mod offer;
@@ -73,9 +74,9 @@ fn test() -> ExitCode {
 
 /// First what works without a policy, then what does not with one.
 fn all() -> Vec<Trial> {
-    let calm = [baseline::tests(), bypass::baselines(), enforcement::tests(), network::tests(), bypass::denials()];
-    let trouble = [faults::tests(), capacity::tests(), tamper::tests(), upheaval::tests(), stress::tests()];
-    calm.into_iter().chain(trouble).chain([selftests::tests()]).flatten().collect()
+    let calm = [baseline::tests(), bypass::baselines(), enforcement::tests(), network::tests(), files::tests()];
+    let trouble = [bypass::denials(), faults::tests(), capacity::tests(), tamper::tests(), upheaval::tests()];
+    calm.into_iter().chain(trouble).chain([stress::tests(), selftests::tests()]).flatten().collect()
 }
 
 /// A test that fails with everything an error has to say.

@@ -118,6 +118,14 @@ impl Stage {
         })
     }
 
+    /// Has the agent read its policies again, and waits until they are in force.
+    pub(crate) fn reload(&self) -> Result<()> {
+        const RELOADS: &str = "plimsoll_policy_reloads_total";
+        let before = self.agent.metric(RELOADS)?;
+        self.agent.daemon.signal(libc::SIGHUP)?;
+        self.metric_reaches(RELOADS, before + 1).map(drop)
+    }
+
     /// Waits until a metric has at least `value`.
     pub(crate) fn metric_reaches(&self, series: &str, value: u64) -> Result<u64> {
         wait_for(series, || {

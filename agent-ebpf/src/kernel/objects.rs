@@ -195,7 +195,7 @@ impl File {
 
     /// Its name.
     #[inline(always)]
-    pub fn dentry(self) -> Option<Dentry> {
+    pub fn entry(self) -> Option<Dentry> {
         Some(Dentry(probe(self.0, offset!(file_path) + offset!(path_dentry))?))
     }
 }

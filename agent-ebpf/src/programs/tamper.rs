@@ -7,7 +7,10 @@ use aya_ebpf::{
 use plimsoll_abi::{Operation, Tampering};
 use plimsoll_agent_ebpf::{
     hardening::operation,
-    kernel::{BpfLink, BpfMap, BpfProgram, Dentry, Mount, Path, Task, UnixSocket},
+    kernel::{
+        BpfLink, BpfMap, BpfProgram, Mount, Task, UnixSocket,
+        objects::{Dentry, Path},
+    },
     tamper,
 };
 

@@ -1,6 +1,6 @@
 //! A compiled policy as entries of the kernel's maps: written whole under an id that nothing names yet, or not at all.
 
-use plimsoll_abi::{AllowKey, map_names};
+use plimsoll_abi::{AllowKey, FileKey, map_names};
 use plimsoll_policy::CompiledPolicy;
 
 use super::network::NetworkEntries;
@@ -13,6 +13,9 @@ pub(super) struct Entries {
     network: NetworkEntries,
     /// The id, if the policy names capabilities.
     capabilities: Option<u32>,
+    files: Vec<FileKey>,
+    /// The list that has file rules.
+    file_list: Option<u32>,
 }
 
 impl Entries {
@@ -39,12 +42,18 @@ impl Entries {
         if let Some(id) = self.capabilities {
             maps.capabilities.remove(id)?;
         }
+        if let Some(list) = self.file_list {
+            maps.files.remove_list(list)?;
+        }
+        for key in self.files {
+            maps.files.remove_rule(key)?;
+        }
         Ok(count)
     }
 
     /// Entries of all kinds.
     pub(super) fn len(&self) -> usize {
-        self.allow.len() + self.network.len() + usize::from(self.capabilities.is_some())
+        self.allow.len() + self.network.len() + self.files.len() + usize::from(self.capabilities.is_some())
     }
 
     fn try_write(&mut self, maps: &mut PolicyMaps, id: u32, policy: &CompiledPolicy) -> Result<(), MapError> {
@@ -62,6 +71,18 @@ impl Entries {
             inserted.map_err(|error| full(&error, map_names::CAPABILITIES, 1))?;
             self.capabilities = Some(id);
         }
+        if policy.files.is_empty() { Ok(()) } else { self.write_files(maps, id, policy) }
+    }
+
+    fn write_files(&mut self, maps: &mut PolicyMaps, id: u32, policy: &CompiledPolicy) -> Result<(), MapError> {
+        let files = policy.kernel_files(id, &maps.files.key());
+        for (key, rule) in &files.entries {
+            let outcome = maps.files.insert_rule(*key, *rule);
+            outcome.map_err(|error| full(&error, map_names::FILE_RULES, files.entries.len()))?;
+            self.files.push(*key);
+        }
+        maps.files.insert_list(id, files.filter).map_err(|error| full(&error, map_names::FILE_LISTS, 1))?;
+        self.file_list = Some(id);
         Ok(())
     }
 }

@@ -47,7 +47,7 @@ impl Feature {
 
     fn hooks(self) -> &'static [Hook] {
         match self {
-            Self::Files => &[],
+            Self::Files => FILES,
             Self::Network => NETWORK,
             Self::Capabilities => CAPABILITIES,
             Self::Reach => REACH,
@@ -193,6 +193,24 @@ const REACH: &[Hook] = &[
 ];
 
 const SETNS: &str = if cfg!(target_arch = "aarch64") { "__arm64_sys_setns" } else { "__x64_sys_setns" };
+
+/// Everything that opens, makes, removes, renames, links or changes files.
+const FILES: &[Hook] = &[
+    lsm("file_open"),
+    lsm("path_truncate"),
+    lsm("path_mknod"),
+    lsm("path_mkdir"),
+    lsm("path_symlink"),
+    lsm("path_unlink"),
+    lsm("path_rmdir"),
+    lsm("path_link"),
+    lsm("path_rename"),
+    lsm("inode_setattr"),
+    lsm("inode_setxattr"),
+    lsm("inode_removexattr"),
+    lsm("inode_set_acl").where_present(),
+    lsm("inode_remove_acl").where_present(),
+];
 
 /// One attached program.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -17,6 +17,8 @@ use aya::{
 };
 use plimsoll_abi::{AllowKey, AllowValue, CGROUP_MARKS, Label, MAX_WORKLOADS, Stat, WorkloadRecord, map_names};
 
+use super::files::FileMaps;
+
 /// A map operation that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum MapError {
@@ -37,6 +39,8 @@ pub enum MapError {
         #[source]
         source: io::Error,
     },
+    #[error("cannot get random bytes for the key that paths are hashed with")]
+    Random(#[source] io::Error),
     #[error("slot {0} is outside the workload array")]
     Slot(u32),
 }
@@ -83,6 +87,8 @@ pub struct PolicyMaps {
     pub network: NetworkMaps,
     /// Capabilities that may be used.
     pub capabilities: CapabilityMap,
+    /// File rules and volumes.
+    pub files: FileMaps,
 }
 
 impl Maps {
@@ -99,6 +105,7 @@ impl Maps {
                 slots: WorkloadSlots::share(take(map_names::WORKLOADS)?)?,
                 network: NetworkMaps::new(take(map_names::ADDRESSES)?, take(map_names::SOCKETS)?)?,
                 capabilities: CapabilityMap(typed(take(map_names::CAPABILITIES)?, map_names::CAPABILITIES)?),
+                files: FileMaps::take(&mut take)?,
             },
             stats: Stats { counters: typed(take(map_names::STATS)?, map_names::STATS)?, since_unix_ns },
             denials: Ring(typed(take(map_names::DENIALS)?, map_names::DENIALS)?),

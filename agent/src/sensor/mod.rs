@@ -2,6 +2,7 @@
 
 pub mod btf;
 pub mod canary;
+pub mod files;
 pub mod guard;
 pub mod hooks;
 pub mod maps;
@@ -41,6 +42,11 @@ const MAPS: &[&str] = &[
     map_names::PLACES,
     map_names::OBJECTS,
     map_names::HEARTBEAT,
+    map_names::FILE_RULES,
+    map_names::FILE_LISTS,
+    map_names::VOLUMES,
+    map_names::VOLUME_FILTERS,
+    map_names::PATH_KEY,
 ];
 
 /// Why the kernel programs are not in force.

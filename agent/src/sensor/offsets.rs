@@ -113,8 +113,23 @@ fn resolve(btf: &Btf) -> Result<Offsets, OffsetsError> {
         qstr_name: at("qstr", "name")?,
         task_real_cred: at("task_struct", "real_cred")?,
         unix_dentry: at("unix_sock", "path")? + at("path", "dentry")?,
+        file_flags: at("file", "f_flags")?,
+        dentry_sb: at("dentry", "d_sb")?,
+        dentry_flags: at("dentry", "d_flags")?,
+        dentry_length: at("dentry", "d_name")? + at("qstr", "len")?,
+        dentry_short: short_name(btf)?,
+        iattr_valid: at("iattr", "ia_valid")?,
+        setattr_dentry: u64::from(btf.parameters("bpf_lsm_inode_setattr")? == 3),
+        task_mm: at("task_struct", "mm")?,
+        mm_exe_file: at("mm_struct", "exe_file")?,
         ..overlay
     })
+}
+
+/// A dentry's own room for short names, which got another name in 6.14.
+fn short_name(btf: &Btf) -> Result<u64, BtfError> {
+    let field = if btf.has("dentry", "d_iname") { "d_iname" } else { "d_shortname" };
+    btf.offset("dentry", field)
 }
 
 /// Kernels before 6.5 keep the lower path inside the overlay inode, later ones behind a pointer. Either follows the upper

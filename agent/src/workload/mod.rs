@@ -10,6 +10,7 @@ pub mod server;
 pub mod sources;
 pub mod spec;
 mod store;
+pub mod volumes;
 
 use std::{
     collections::HashMap,
@@ -27,8 +28,9 @@ use self::{
     reach::{Guarded, reaches_out},
     spec::{OciState, SpecError},
     store::{Saved, Store},
+    volumes::VolumeError,
 };
-use crate::enforcer::{Admission, EnforceError, Enforcer, ListIdentity};
+use crate::enforcer::{Admission, EnforceError, Enforcer, ListIdentity, Mounted};
 
 /// Why a container was not admitted, or a workload not switched.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +58,8 @@ pub enum WorkloadError {
         source: std::io::Error,
     },
     #[error(transparent)]
+    Volumes(#[from] VolumeError),
+    #[error(transparent)]
     Store(#[from] store::StoreError),
 }
 
@@ -70,6 +74,8 @@ pub struct Workload {
     pub cgroup: u64,
     /// What selected the policy.
     pub facts: WorkloadFacts,
+    /// What its runtime mounted into it.
+    pub volumes: Vec<Mounted>,
     /// Its image.
     pub image: Arc<Image>,
     /// What is in force.
@@ -166,14 +172,18 @@ impl Registry {
         let Some(policy) = plimsoll_policy::select(&policies, &facts) else { return Ok(Admitted::Unselected) };
         let overlay = self.overlay(state, runtime)?;
         let (image, compiled) = self.prepare(policy, &facts, &overlay)?;
+        let volumes = volumes::volumes(state.pid, &state.root(&self.places.host)?, overlay.dev)?;
+        volumes::can_be_named(&compiled, &volumes)?;
         let admission = Admission {
             cgroup: cgroup::of_process(&self.places.cgroups, state.pid)?,
             root_dev: overlay.dev,
             runtime_mnt_ns: cgroup::mount_namespace(runtime)?,
             reach: reaches_out(&state.config(&self.places.host)?, &self.places.guarded),
+            volumes: volumes.clone(),
         };
-        let label = self.enforcer().admit(admission, &identity(&image, &compiled), &compiled)?;
-        let saved = Saved { state: state.clone(), overlay, cgroup: admission.cgroup, label: label.into() };
+        let cgroup = admission.cgroup;
+        let label = self.enforcer().admit(&admission, &identity(&image, &compiled), &compiled)?;
+        let saved = Saved { state: state.clone(), overlay, volumes, cgroup, label: label.into() };
         if let Err(error) = self.store.save(&saved) {
             self.enforcer().dismiss(label)?;
             return Err(error.into());
@@ -242,9 +252,16 @@ impl Registry {
             self.image(policy, &workload.facts, &workload.image.overlay)?
         };
         let compiled = compile(policy, &image)?;
+        volumes::can_be_named(&compiled, &workload.volumes)?;
         self.enforcer().switch(workload.label, &identity(&image, &compiled), &compiled)?;
-        let next =
-            Workload { id: workload.id.clone(), facts: workload.facts.clone(), image, policy: compiled, ..*workload };
+        let next = Workload {
+            id: workload.id.clone(),
+            facts: workload.facts.clone(),
+            volumes: workload.volumes.clone(),
+            image,
+            policy: compiled,
+            ..*workload
+        };
         self.workloads.write().unwrap_or_else(PoisonError::into_inner).insert(workload.label, Arc::new(next));
         Ok(())
     }
@@ -254,6 +271,7 @@ impl Registry {
         let policies = self.policies();
         let Some(policy) = plimsoll_policy::select(&policies, &facts) else { return Ok(()) };
         let (image, compiled) = self.prepare(policy, &facts, &saved.overlay)?;
+        volumes::can_be_named(&compiled, &saved.volumes)?;
         self.enforcer().switch(saved.label.into(), &identity(&image, &compiled), &compiled)?;
         self.insert(saved, facts, image, compiled);
         Ok(())
@@ -283,8 +301,8 @@ impl Registry {
         policy: Arc<CompiledPolicy>,
     ) -> Arc<Workload> {
         let label = saved.label.into();
-        let workload =
-            Arc::new(Workload { id: saved.state.id.clone(), label, cgroup: saved.cgroup, facts, image, policy });
+        let (id, volumes) = (saved.state.id.clone(), saved.volumes.clone());
+        let workload = Arc::new(Workload { id, label, cgroup: saved.cgroup, facts, volumes, image, policy });
         self.workloads.write().unwrap_or_else(PoisonError::into_inner).insert(label, Arc::clone(&workload));
         workload
     }

@@ -98,6 +98,8 @@ codes! {
         InjectedCode = 13, "injected-code";
         /// An interpreter opened a script that the allowlist does not have.
         UnlistedScript = 14, "unlisted-script";
+        /// The path has more directories than file rules are looked up for.
+        TooDeep = 20, "too-deep";
     }
 }
 
@@ -233,6 +235,10 @@ pub mod event_flags {
     pub const NAME_ONLY: u32 = 4;
     /// The file is on an overlay.
     pub const OVERLAY: u32 = 8;
+    /// `path` holds the path's components, the last one first, each ended by NUL, the list ended by an empty one. They
+    /// count from the workload's root, or from the volume whose number is in `operand`; `u64::MAX` there says that only
+    /// the last component is known.
+    pub const COMPONENTS: u32 = 1 << 8;
 }
 
 /// A task above the one that acted.

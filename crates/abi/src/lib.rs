@@ -5,6 +5,7 @@
 #![no_std]
 
 mod event;
+mod file;
 mod guard;
 pub mod network;
 mod policy;
@@ -13,6 +14,10 @@ mod stat;
 pub use event::{
     ADDRESS_LEN, ANCESTORS, Ancestor, COMM_LEN, Event, Hook, Injection, Operation, PATH_LEN, Reason, Tampering,
     UnknownCode, Verdict, event_flags,
+};
+pub use file::{
+    FILTER_WORDS, FileFilter, FileKey, FileRule, LONG_WORDS, MAX_DEPTH, MAX_FILE_RULES, MAX_MOUNT_DEPTH, MAX_NAME,
+    MAX_VOLUMES, PathHash, PathKey, SHORT_NAME, Volume, VolumeKey, operation,
 };
 pub use guard::{Heartbeat, ObjectKey, ObjectKind, PlaceKey, protection};
 pub use policy::{
@@ -61,4 +66,14 @@ pub mod map_names {
     pub const OBJECTS: &str = "OBJECTS";
     /// Array of one [`super::Heartbeat`]. Written by the agent.
     pub const HEARTBEAT: &str = "HEARTBEAT";
+    /// Hash: [`super::FileKey`] -> [`super::FileRule`]. Written by the enforcer alone.
+    pub const FILE_RULES: &str = "FILE_RULES";
+    /// Hash: list id (`u32`) -> [`super::FileFilter`] of its rules' paths. Written by the enforcer alone.
+    pub const FILE_LISTS: &str = "FILE_LISTS";
+    /// Hash: [`super::VolumeKey`] -> [`super::Volume`]. Written by the enforcer alone.
+    pub const VOLUMES: &str = "VOLUMES";
+    /// Array: slot -> [`super::FileFilter`] of its volumes' first inodes. Written by the enforcer alone.
+    pub const VOLUME_FILTERS: &str = "VOLUME_FILTERS";
+    /// Array of one [`super::PathKey`], chosen once.
+    pub const PATH_KEY: &str = "PATH_KEY";
 }

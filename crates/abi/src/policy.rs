@@ -17,6 +17,8 @@ pub mod access {
     pub const EXEC: u32 = 1;
     /// May be mapped executable (`mmap_file`, `file_mprotect`).
     pub const MAP: u32 = 2;
+    /// Is an interpreter: what it opens to run is looked at.
+    pub const INTERPRETER: u32 = 4;
 }
 
 /// Bits of [`super::WorkloadRecord::state`] above the allowlist id, which is its low 32 bits.
@@ -183,6 +185,18 @@ pub struct Offsets {
     /// From `struct unix_sock` to the dentry that it is bound to.
     pub unix_dentry: u64,
     pub qstr_name: u64,
+    pub file_flags: u64,
+    pub dentry_sb: u64,
+    pub dentry_flags: u64,
+    /// To the length of a dentry's name.
+    pub dentry_length: u64,
+    /// To a dentry's own room for short names.
+    pub dentry_short: u64,
+    pub iattr_valid: u64,
+    /// Which argument of `inode_setattr` is the dentry: kernels since 6.9 put the mount's id mapping before it.
+    pub setattr_dentry: u64,
+    pub task_mm: u64,
+    pub mm_exe_file: u64,
     pub task_real_cred: u64,
 }
 
@@ -242,6 +256,15 @@ impl Offsets {
         pid_number: 0,
         unix_dentry: 0,
         qstr_name: 0,
+        file_flags: 0,
+        dentry_sb: 0,
+        dentry_flags: 0,
+        dentry_length: 0,
+        dentry_short: 0,
+        iattr_valid: 0,
+        setattr_dentry: 0,
+        task_mm: 0,
+        mm_exe_file: 0,
         task_real_cred: 0,
     };
 }
@@ -253,5 +276,5 @@ const _: () = {
     assert!(size_of::<TaskMark>() == 16);
     assert!(MAX_WORKLOADS <= 1 << 12 && MAX_INCARNATION < 1 << 20);
     assert!(size_of::<WorkloadRecord>() == 24);
-    assert!(size_of::<Offsets>() == 54 * 8);
+    assert!(size_of::<Offsets>() == 63 * 8);
 };

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use plimsoll_abi::operation;
 use plimsoll_sbom::{EvidenceClass, Sha256};
 use serde::{Serialize, Serializer};
 
@@ -31,6 +32,10 @@ pub struct Policy {
     pub network: Option<Network>,
     /// What it may do beside running code.
     pub hardening: Hardening,
+    /// What may be done with which files.
+    pub files: Vec<FileRule>,
+    /// Which code interpreters may open.
+    pub scripts: Scripts,
     /// Who must have signed the image's SBOM.
     pub sbom: SbomTrust,
 }
@@ -119,6 +124,15 @@ pub enum AnonymousExec {
     Allow,
 }
 
+/// Which code interpreters may open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub enum Scripts {
+    /// Any.
+    Any,
+    /// What came with the image and is not refused.
+    Image,
+}
+
 /// Files allowed by the policy itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -132,6 +146,42 @@ pub struct Addition {
     /// Where it stands in the document.
     pub place: Place,
 }
+
+/// What may be done with the files of a path. Only one rule of a policy has that path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct FileRule {
+    /// Which files, by their path from the container's root; `/data/**` is `/data` itself and all below it.
+    pub path: PathPattern,
+    /// What is denied, as bits of [`plimsoll_abi::operation`].
+    pub deny: u16,
+    /// What is allowed although a rule for less of the path denies it; none of it is in `deny`.
+    pub allow: u16,
+    /// Where it stands in the document.
+    pub place: Place,
+}
+
+impl fmt::Display for FileRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`:", self.path)?;
+        for (word, mask) in [("deny", self.deny), ("allow", self.allow)].into_iter().filter(|(_, mask)| *mask != 0) {
+            let named = OPERATIONS.iter().filter(|(_, bit)| mask & bit != 0).map(|(name, _)| *name);
+            write!(f, " {word} {}", named.collect::<Vec<_>>().join(", "))?;
+        }
+        Ok(())
+    }
+}
+
+/// What may be done with a file, by the names it has in documents.
+pub(crate) const OPERATIONS: [(&str, u16); 7] = [
+    ("Read", operation::READ),
+    ("Write", operation::WRITE),
+    ("Create", operation::CREATE),
+    ("Remove", operation::REMOVE),
+    ("Rename", operation::RENAME),
+    ("Link", operation::LINK),
+    ("Attribute", operation::ATTRIBUTE),
+];
 
 /// One path, or everything below a directory. Shown as it is written: `/usr/bin/x`, `/opt/app/**`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

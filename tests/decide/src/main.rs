@@ -2,6 +2,7 @@
 //! the reference evaluator.
 
 mod agree;
+mod agree_files;
 mod bench;
 mod network;
 mod program;
@@ -42,7 +43,8 @@ fn main() -> anyhow::Result<()> {
         Command::Bench => bench::run(&mut programs),
         Command::Agree { cases, seed } => {
             agree::run(&mut programs, cases, seed)?;
-            network::run(&mut programs, cases, seed)
+            network::run(&mut programs, cases, seed)?;
+            agree_files::run(&mut programs, cases, seed)
         }
     }
 }

@@ -12,7 +12,7 @@ use aya::{
     programs::{TestRun as _, TestRunOptions, Xdp},
 };
 use plimsoll_abi::{
-    AllowKey, AllowValue, map_names,
+    AllowKey, AllowValue, FileFilter, FileKey, FileRule, map_names,
     network::{AddressKey, PortRanges},
 };
 use plimsoll_policy::Network;
@@ -90,12 +90,32 @@ struct PodRanges(PortRanges);
 // SAFETY: as above.
 unsafe impl Pod for PodRanges {}
 
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct PodFileKey(FileKey);
+// SAFETY: as above.
+unsafe impl Pod for PodFileKey {}
+
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct PodFileRule(FileRule);
+// SAFETY: as above.
+unsafe impl Pod for PodFileRule {}
+
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct PodFilter(FileFilter);
+// SAFETY: as above.
+unsafe impl Pod for PodFilter {}
+
 pub(crate) struct Programs {
     ebpf: Ebpf,
     allow: HashMap<MapData, PodKey, PodValue>,
     addresses: LpmTrie<MapData, PodAddress, PodRanges>,
     sockets: HashMap<MapData, u32, u64>,
     capabilities: HashMap<MapData, u32, u64>,
+    files: HashMap<MapData, PodFileKey, PodFileRule>,
+    lists: HashMap<MapData, u32, PodFilter>,
 }
 
 impl Programs {
@@ -105,17 +125,14 @@ impl Programs {
             let program: &mut Xdp = program.try_into()?;
             program.load().with_context(|| format!("the kernel refuses `{name}`"))?;
         }
-        let allow = ebpf.take_map(map_names::ALLOW).context("the object has no allowlist map")?;
-        let addresses = ebpf.take_map(map_names::ADDRESSES).context("the object has no map of addresses")?;
-        let sockets = ebpf.take_map(map_names::SOCKETS).context("the object has no map of kinds of sockets")?;
-        let capabilities = ebpf.take_map(map_names::CAPABILITIES).context("the object has no map of capabilities")?;
-        Ok(Self {
-            ebpf,
-            allow: HashMap::try_from(allow)?,
-            addresses: LpmTrie::try_from(addresses)?,
-            sockets: HashMap::try_from(sockets)?,
-            capabilities: HashMap::try_from(capabilities)?,
-        })
+        let mut take = |name| ebpf.take_map(name).with_context(|| format!("the object has no map `{name}`"));
+        let allow = HashMap::try_from(take(map_names::ALLOW)?)?;
+        let addresses = LpmTrie::try_from(take(map_names::ADDRESSES)?)?;
+        let sockets = HashMap::try_from(take(map_names::SOCKETS)?)?;
+        let capabilities = HashMap::try_from(take(map_names::CAPABILITIES)?)?;
+        let files = HashMap::try_from(take(map_names::FILE_RULES)?)?;
+        let lists = HashMap::try_from(take(map_names::FILE_LISTS)?)?;
+        Ok(Self { ebpf, allow, addresses, sockets, capabilities, files, lists })
     }
 
     pub(crate) fn allow_network(&mut self, allowlist: u32, network: &Network) -> anyhow::Result<()> {
@@ -134,13 +151,26 @@ impl Programs {
         Ok(self.capabilities.insert(allowlist, capabilities, 0)?)
     }
 
+    pub(crate) fn file_rule(&mut self, key: FileKey, rule: FileRule) -> anyhow::Result<()> {
+        Ok(self.files.insert(PodFileKey(key), PodFileRule(rule), 0)?)
+    }
+
+    pub(crate) fn file_list(&mut self, list: u32, filter: FileFilter) -> anyhow::Result<()> {
+        Ok(self.lists.insert(list, PodFilter(filter), 0)?)
+    }
+
     /// Runs a program `repeat` times; its last return value, and the mean time of one run.
     pub(crate) fn run(&mut self, name: &str, case: &impl Input, repeat: u32) -> anyhow::Result<(u32, Duration)> {
+        self.run_bytes(name, &case.bytes(), repeat)
+    }
+
+    /// The same with a packet of any layout.
+    pub(crate) fn run_bytes(&mut self, name: &str, input: &[u8], repeat: u32) -> anyhow::Result<(u32, Duration)> {
         let program: &mut Xdp =
             self.ebpf.program_mut(name).with_context(|| format!("no program `{name}`"))?.try_into()?;
-        let (input, mut output) = (case.bytes(), vec![0; 256]);
+        let mut output = vec![0; 1024];
         let options =
-            TestRunOptions { data_in: Some(&input), data_out: Some(&mut output), repeat, ..Default::default() };
+            TestRunOptions { data_in: Some(input), data_out: Some(&mut output), repeat, ..Default::default() };
         let result = program.test_run(options)?;
         Ok((result.return_value, result.duration))
     }

@@ -4,12 +4,13 @@
 #![expect(clippy::needless_pass_by_value, reason = "the macros hand contexts over by value")]
 
 use aya_ebpf::{helpers::bpf_get_prandom_u32, macros::xdp, programs::XdpContext};
-use plimsoll_abi::{Operation, access};
+use plimsoll_abi::{MAX_DEPTH, Operation, PathKey, access};
 use plimsoll_agent_ebpf::{
     decide::{Decision, Object, Origin, decide},
     hardening::{decide_capability, decide_injection, decide_operation},
     kernel::socket::Address,
     network::decide::{Flow, decide as decide_network, decide_socket},
+    rules::{Components, Denied, Judged, judge, link, rename},
 };
 
 /// What one run is given as its packet. The same layout stands in `plimsoll-tests-decide`.
@@ -87,6 +88,75 @@ fn packed(decision: Decision) -> u32 {
 fn code(case: &Case) -> Decision {
     let object = Object { origin: origin(case.origin), modified: case.modified != 0, dev: case.dev, ino: case.ino };
     decide(case.state, &object, case.access)
+}
+
+/// What a run on file rules is given: two paths by the hashes of their components, the last ones first.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct FileCase {
+    key: PathKey,
+    list: u32,
+    /// 0: one name. 1: a second name. 2: a change of name, 3: with something replaced, 4: an exchange.
+    kind: u32,
+    asked: u32,
+    reserved: u32,
+    old: Name,
+    new: Name,
+}
+
+/// A path by the hashes of its components.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Name {
+    depth: u64,
+    components: Components,
+}
+
+/// Returns 1 if all that is asked is allowed, 2 if some rule denies some of it; 0 if the list is not there.
+#[xdp]
+fn judge_one(ctx: XdpContext) -> u32 {
+    let Some(case) = file_case(&ctx) else { return u32::MAX };
+    let asked = case.asked & 0xffff;
+    match judged(&case.key, case.list, &case.old, asked as u16) {
+        Some(judged) => 1 + u32::from(u32::from(judged.denied) & asked != 0),
+        None => 0,
+    }
+}
+
+/// Returns 1 if an operation on two names is allowed, 2 if the old name is why not, 3 if the new one is; 0 without a list.
+#[xdp]
+fn judge_two(ctx: XdpContext) -> u32 {
+    let Some(case) = file_case(&ctx) else { return u32::MAX };
+    let (links, replaces, exchanges) = (case.kind == 1, case.kind == 3, case.kind == 4);
+    let (Some(from), Some(to)) =
+        (judged(&case.key, case.list, &case.old, 0), judged(&case.key, case.list, &case.new, 0))
+    else {
+        return 0;
+    };
+    match if links { link(&from, &to) } else { rename(&from, &to, replaces, exchanges) } {
+        Denied::Neither => 1,
+        Denied::Old => 2,
+        Denied::New => 3,
+    }
+}
+
+fn judged(key: &PathKey, list: u32, name: &Name, asked: u16) -> Option<Judged> {
+    let mut components: Components = [0; MAX_DEPTH];
+    for (to, from) in components.iter_mut().zip(&name.components) {
+        *to = *from;
+    }
+    judge(key, list, &components, usize::try_from(name.depth).ok()?, asked)
+}
+
+/// The case in the packet, if all of it is there.
+fn file_case(ctx: &XdpContext) -> Option<&FileCase> {
+    let (start, end) = (ctx.data(), ctx.data_end());
+    if start + size_of::<FileCase>() > end {
+        return None;
+    }
+    // SAFETY: the packet has at least this many bytes, checked above, and is there as long as its context; every bit
+    // pattern is a `FileCase`, and packets are aligned well enough for the kernel's own loads.
+    Some(unsafe { &*(start as *const FileCase) })
 }
 
 /// Decides on a random inode below the case's `ino`, as a cache would meet it on a busy node.

@@ -11,6 +11,7 @@ use crate::{
 };
 
 mod changed_views;
+pub(crate) mod files;
 mod hardening;
 mod interpreters;
 mod libraries;
@@ -34,6 +35,7 @@ const AREAS: &[(&str, &[Technique])] = &[
     ("Executable memory", memory::ROWS),
     ("Names that mean something else", changed_views::ROWS),
     ("Processes out of the ordinary", processes::ROWS),
+    ("File rules", files::ROWS),
     ("Code written into processes", hardening::INJECTIONS),
     ("Ways into the kernel", hardening::KERNEL),
     ("Operations that a policy forbids", hardening::OPERATIONS),

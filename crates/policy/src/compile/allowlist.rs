@@ -2,15 +2,17 @@
 
 use std::fmt;
 
-use plimsoll_abi::{AllowKey, AllowValue, state};
+use plimsoll_abi::{AllowKey, AllowValue, PathKey, state};
 use plimsoll_sbom::{EvidenceClass, InodeKey, MismatchSource, Sha256};
 use serde::{Serialize, Serializer};
 
+use super::files::KernelFiles;
 use crate::{
     diagnostic::Place,
+    evaluate_files,
     hardening::Hardening,
     network::Network,
-    policy::{AnonymousExec, Mode, PathPattern},
+    policy::{AnonymousExec, FileRule, Mode, PathPattern, Scripts},
 };
 
 /// A policy applied to one image.
@@ -39,6 +41,10 @@ pub struct CompiledPolicy {
     pub warnings: Vec<Warning>,
     /// What the workload may do with the network; `None` is anything.
     pub network: Option<Network>,
+    /// What may be done with which files.
+    pub files: Vec<FileRule>,
+    /// Which code interpreters may open.
+    pub scripts: Scripts,
 }
 
 /// One file that may run.
@@ -160,7 +166,20 @@ impl CompiledPolicy {
         let enforce = if self.mode == Mode::Enforce { state::ENFORCE } else { 0 };
         let anonymous = if self.anonymous_exec == AnonymousExec::Allow { state::ALLOW_ANONYMOUS_EXEC } else { 0 };
         let network = if self.network.is_some() { state::NETWORK_RULES } else { 0 };
-        state::ACTIVE | enforce | anonymous | network | self.hardening.state() | u64::from(allowlist)
+        let files = if self.files.is_empty() { 0 } else { state::FILE_RULES };
+        let scripts = if self.scripts == Scripts::Image { state::SCRIPTS } else { 0 };
+        let rules = network | files | scripts | self.hardening.state();
+        state::ACTIVE | enforce | anonymous | rules | u64::from(allowlist)
+    }
+
+    /// Whether all file rules say the same of two directories and all below them.
+    pub fn rules_are_alike(&self, first: &str, second: &str) -> bool {
+        first == second || evaluate_files::are_alike(&self.files, first, second)
+    }
+
+    /// The file rules as the kernel holds them under `list`; paths are hashed with `key`.
+    pub fn kernel_files(&self, list: u32, key: &PathKey) -> KernelFiles {
+        KernelFiles::new(&self.files, list, key)
     }
 }
 

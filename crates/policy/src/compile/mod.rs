@@ -2,6 +2,8 @@
 
 mod additions;
 mod allowlist;
+mod files;
+mod interpreters;
 mod jit;
 
 use std::collections::{BTreeMap, HashSet};
@@ -11,6 +13,8 @@ use plimsoll_sbom::{EvidenceClass, ExecKind, Gap, InodeKey, Inventory, Inventory
 
 use self::additions::Additions;
 pub use self::allowlist::{CompiledPolicy, Entry, Evidence, Refused, Rule, Warning, WhyRefused};
+pub use self::files::KernelFiles;
+use self::interpreters::is_interpreter;
 use crate::policy::Policy;
 
 /// Entries one allowlist may have.
@@ -69,6 +73,8 @@ pub fn compile(policy: &Policy, inventory: &Inventory) -> Result<CompiledPolicy,
         rules,
         warnings,
         network: policy.network.clone(),
+        files: policy.files.clone(),
+        scripts: policy.scripts,
     })
 }
 
@@ -106,7 +112,7 @@ impl Compiler<'_> {
             (Err(_), Some(rule)) => (Evidence::Policy, rule),
             (Err(why), None) => return Err(why),
         };
-        let access = access_of(file);
+        let access = access_of(file) | if is_interpreter(file) { access::INTERPRETER } else { 0 };
         let entry = Entry { inode: file.inode, access, rule, path: file.path.clone(), evidence };
         let known = self.entries.entry(file.inode).or_insert_with(|| entry.clone());
         if entry.evidence > known.evidence {

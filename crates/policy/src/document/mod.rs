@@ -1,6 +1,7 @@
 //! From a document's bytes to policies, or to everything that is wrong with them.
 
 mod fields;
+mod files;
 mod hardening;
 mod load;
 mod network;
@@ -12,6 +13,7 @@ mod tree;
 mod trust;
 mod value;
 
+use plimsoll_abi::MAX_FILE_RULES;
 use plimsoll_sbom::Sha256;
 
 use self::{
@@ -32,13 +34,22 @@ pub struct Limits {
     pub max_additions: usize,
     /// Entries of each of one policy's lists of network rules.
     pub max_network_rules: usize,
+    /// Entries of one policy's `files`.
+    pub max_files: usize,
     /// Problems reported; the others are only counted.
     pub max_diagnostics: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_bytes: 1 << 20, max_depth: 32, max_additions: 10_000, max_network_rules: 500, max_diagnostics: 100 }
+        Self {
+            max_bytes: 1 << 20,
+            max_depth: 32,
+            max_additions: 10_000,
+            max_network_rules: 500,
+            max_files: MAX_FILE_RULES,
+            max_diagnostics: 100,
+        }
     }
 }
 

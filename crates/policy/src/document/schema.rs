@@ -7,6 +7,7 @@ use plimsoll_sbom::{EvidenceClass, Sha256};
 use super::{
     Limits,
     fields::{Fields, quoted},
+    files,
     hardening::hardening,
     network,
     report::{Report, Reported},
@@ -18,7 +19,7 @@ use super::{
 use crate::{
     hardening::Hardening,
     network::Network,
-    policy::{Addition, AnonymousExec, LabelSelector, Mode, Policy, SbomTrust, Selector},
+    policy::{Addition, AnonymousExec, FileRule, LabelSelector, Mode, Policy, SbomTrust, Scripts, Selector},
 };
 
 const API_VERSION: &str = "plimsoll.dev/v1alpha1";
@@ -27,6 +28,8 @@ const KIND: &str = "EnforcementPolicy";
 const MODES: [(&str, Mode); 2] = [("Monitor", Mode::Monitor), ("Enforce", Mode::Enforce)];
 const ANONYMOUS_EXEC: [(&str, AnonymousExec); 3] =
     [("Auto", AnonymousExec::Auto), ("Deny", AnonymousExec::Deny), ("Allow", AnonymousExec::Allow)];
+
+const SCRIPTS: [(&str, Scripts); 2] = [("Any", Scripts::Any), ("Image", Scripts::Image)];
 
 /// Reads one policy; `generation` is the digest of its text.
 pub(super) fn policy(
@@ -43,7 +46,7 @@ pub(super) fn policy(
     version?;
     kind?;
     let (name, name_span) = named?;
-    let Spec { selector, mode, evidence, anonymous_exec, allow, network, hardening, sbom } = spec?;
+    let Spec { selector, mode, evidence, anonymous_exec, allow, files, scripts, network, hardening, sbom } = spec?;
     let place = report.source().place(name_span);
     Ok(Policy {
         name,
@@ -54,6 +57,8 @@ pub(super) fn policy(
         evidence,
         anonymous_exec,
         allow,
+        files,
+        scripts,
         network,
         hardening,
         sbom,
@@ -85,6 +90,8 @@ struct Spec {
     allow: Vec<Addition>,
     network: Option<Network>,
     hardening: Hardening,
+    files: Vec<FileRule>,
+    scripts: Scripts,
     sbom: SbomTrust,
 }
 
@@ -101,6 +108,8 @@ fn spec(document: &Fields<'_>, limits: &Limits, report: &mut Report<'_>) -> Resu
     let allow = fields.optional("allow").map(|field| additions(field, limits, report));
     let network = fields.optional("network").map(|field| network::network(field, limits, report));
     let hardening = fields.optional("hardening").map(|field| hardening(field, report));
+    let files = fields.optional("files").map(|field| files::rules(field, limits, report));
+    let scripts = fields.optional("scripts").map(|field| field.choice(&SCRIPTS, report));
     let sbom = fields.optional("sbom").map(|field| trust::sbom(field, report));
     Ok(Spec {
         selector: selector?,
@@ -110,6 +119,8 @@ fn spec(document: &Fields<'_>, limits: &Limits, report: &mut Report<'_>) -> Resu
         allow: allow.transpose()?.unwrap_or_default(),
         network: network.transpose()?,
         hardening: hardening.transpose()?.unwrap_or_default(),
+        files: files.transpose()?.unwrap_or_default(),
+        scripts: scripts.transpose()?.unwrap_or(Scripts::Any),
         sbom: sbom.transpose()?.unwrap_or_default(),
     })
 }

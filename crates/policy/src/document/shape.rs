@@ -19,6 +19,8 @@ pub(super) static SPEC: Shape = Shape {
         "evidence",
         "anonymousExec",
         "allow",
+        "files",
+        "scripts",
         "network",
         "hardening",
         "sbom",
@@ -56,11 +58,14 @@ pub(super) static HARDENING: Shape = Shape {
     ],
 };
 
+pub(super) static FILE: Shape = Shape { name: "an entry of `spec.files`", fields: &["path", "deny", "allow"] };
+
 pub(super) static SBOM: Shape = Shape { name: "`spec.sbom`", fields: &["signedBy", "unsigned"] };
 pub(super) static SIGNER: Shape =
     Shape { name: "an entry of `spec.sbom.signedBy`", fields: &["key", "identity", "issuer"] };
 
 /// Every mapping, the outer ones first.
-pub(super) static ALL: [&Shape; 13] = [
-    &DOCUMENT, &METADATA, &SPEC, &SELECTOR, &IMAGE, &ADDITION, &NETWORK, &EGRESS, &BIND, &INGRESS, &HARDENING, &SBOM, &SIGNER,
+pub(super) static ALL: [&Shape; 14] = [
+    &DOCUMENT, &METADATA, &SPEC, &SELECTOR, &IMAGE, &ADDITION, &NETWORK, &EGRESS, &BIND, &INGRESS, &HARDENING, &FILE,
+    &SBOM, &SIGNER,
 ];

@@ -3,6 +3,7 @@
 #![expect(clippy::needless_raw_string_hashes, reason = "snapshots are written with them")]
 
 mod fields;
+mod files;
 mod hardening;
 mod network;
 mod syntax;
