@@ -3,6 +3,7 @@
 //! That path is found by walking up the dentries, whatever string was passed, whatever the task's root or mounts: to the
 //! root of the workload's own overlay, or to the inode on which the runtime mounted a volume.
 
+use aya_ebpf::helpers::generated::bpf_loop;
 use plimsoll_abi::{
     FileFilter, Hook, Label, MAX_DEPTH, MAX_MOUNT_DEPTH, Reason, Stat, Verdict, Volume, VolumeKey, operation, state,
 };
@@ -11,10 +12,10 @@ use crate::{
     code::on_root,
     decide::{Decision, deviation},
     emit::{self, Report},
-    kernel::{Attributes, Dentry, File, Filesystem, Path, Task, forgotten, opaque},
+    kernel::{Attributes, Dentry, File, Filesystem, Path, Task, opaque},
     label::{Standing, Subject, settled},
     maps::{PATH_KEY, VOLUME_FILTERS, VOLUMES},
-    rules::{self, Components, Denied, Judged, asked_of_new, judge},
+    rules::{self, Denied, Judged, Lookup, asked_of_new},
     scripts::{Candidate, is_code_name, is_unlisted},
     stats::count,
 };
@@ -119,7 +120,7 @@ pub fn attributes(dentry: Dentry, attributes: Attributes) -> i32 {
 #[inline(always)]
 pub fn link(old: Dentry, new: Dentry) -> i32 {
     let Some(subject) = ruled() else { return 0 };
-    let from = find_first(&subject, old, operation::LINK);
+    let from = find(&subject, old, operation::LINK);
     let to = find(&subject, new, operation::CREATE);
     two(&subject, (old, &from), (new, &to), rules::link(&from.judged, &to.judged), Hook::Link)
 }
@@ -130,7 +131,7 @@ pub fn rename(old: Dentry, new: Dentry, flags: u32) -> i32 {
     const RENAME_EXCHANGE: u32 = 2;
     let Some(subject) = ruled() else { return 0 };
     let (replaces, exchanges) = (new.is_positive(), flags & RENAME_EXCHANGE != 0);
-    let from = find_first(&subject, old, operation::RENAME);
+    let from = find(&subject, old, operation::RENAME);
     let to = find(&subject, new, asked_of_new(replaces, exchanges));
     let denied = rules::rename(&from.judged, &to.judged, replaces, exchanges);
     two(&subject, (old, &from), (new, &to), denied, Hook::Rename)
@@ -208,13 +209,13 @@ impl Found {
 
     #[inline(always)]
     fn unpack(word: u64) -> Self {
-        let judged = Judged { denied: word as u16, rule: (word >> 16) as u16, leads: word >> 60 & 1 != 0 };
+        let judged = Judged { denied: word as u16, rule: (word >> 16) as u16, leads: (word >> 60) as u32 & 1 };
         Self { judged, end: (word >> 56 & 0xf) as u8, volume: (word >> 32) as u16, depth: (word >> 48) as u8 }
     }
 
     #[inline(always)]
     fn ended(end: u8) -> u64 {
-        Self { judged: Judged { denied: 0, rule: 0, leads: false }, end, volume: 0, depth: 0 }.pack()
+        Self { judged: Judged::NOTHING, end, volume: 0, depth: 0 }.pack()
     }
 }
 
@@ -229,10 +230,18 @@ fn find(subject: &Subject, dentry: Dentry, asked: u16) -> Found {
     Found::unpack(search(dentry, place, label, asked))
 }
 
-/// The same, before another search: the verifier would do that one anew for every way in which the first can end.
-#[inline(always)]
-fn find_first(subject: &Subject, dentry: Dentry, asked: u16) -> Found {
-    Found::unpack(forgotten(find(subject, dentry, asked).pack()))
+/// A walk up from a name.
+struct Walk {
+    lookup: Lookup,
+    here: Dentry,
+    label: u64,
+    /// Once it was found, the walk goes on with its mount point.
+    volume: *const Volume,
+    /// Components below the volume.
+    own: u32,
+    filesystem: Filesystem,
+    foreign: bool,
+    end: u8,
 }
 
 /// Walks up from a name and looks up its rules. A function of its own, for the stack it needs.
@@ -241,47 +250,80 @@ fn search(dentry: Dentry, place: u64, label: u64, asked: u16) -> u64 {
     let (list, root_dev) = (place as u32, (place >> 32) as u32);
     let Some(key) = PATH_KEY.get(0) else { return Found::ended(UNREADABLE) };
     let filesystem = dentry.filesystem();
-    let foreign = filesystem.dev != root_dev;
-    // Not zeros: the verifier would tell slots that were written from those that were not, and check what follows anew
-    // for every depth.
-    let mut components: Components = [key.words[0]; MAX_DEPTH];
-    let (mut here, mut depth, mut end) = (dentry, 0, TOO_DEEP);
-    let mut volume: *const Volume = core::ptr::null();
-    while depth < MAX_DEPTH {
-        if foreign {
-            volume = volume_at(here, filesystem.dev, label);
-            if !volume.is_null() {
-                end = NAMED;
-                break;
-            }
-        }
-        let parent = here.parent();
-        if parent.is(here) {
-            end = end_at(here, foreign, filesystem);
-            break;
-        }
-        let component = here.component(key);
-        if component == 0 {
-            end = UNREADABLE;
-            break;
-        }
-        // SAFETY: `depth` is below the array's size.
-        unsafe { *components.get_unchecked_mut(depth) = component };
-        here = parent;
-        depth += 1;
+    let mut walk = Walk {
+        lookup: Lookup::new(key, list, asked),
+        here: dentry,
+        label,
+        volume: core::ptr::null(),
+        own: 0,
+        filesystem,
+        foreign: filesystem.dev != root_dev,
+        end: TOO_DEEP,
+    };
+    let context = (&raw mut walk).cast();
+    // SAFETY: the callback has the shape that the helper wants, and the context outlives the call.
+    unsafe { bpf_loop(MAX_DEPTH as u32, climb as *mut _, context, 0) };
+    if walk.end != NAMED {
+        return Found::ended(walk.end);
     }
-    if end != NAMED {
-        return Found::ended(end);
+    let Some(judged) = walk.lookup.judge() else { return Found::ended(UNREADABLE) };
+    let volume = walk.volume;
+    // SAFETY: an entry of the map; the enforcer removes it only once the workload is gone.
+    let number = if volume.is_null() { 0 } else { unsafe { (*volume).number as u16 } };
+    let depth = if volume.is_null() { walk.lookup.depth } else { u64::from(walk.own) };
+    Found { judged, end: NAMED, volume: number, depth: depth as u8 }.pack()
+}
+
+/// One step up, from a name that `depth` components were found below; 1 ends the walk.
+extern "C" fn climb(depth: u64, walk: *mut Walk) -> u64 {
+    // SAFETY: the context that `search` hands over.
+    let walk = unsafe { &mut *walk };
+    let depth = depth & 0xffff_ffff;
+    walk.lookup.depth = depth;
+    if walk.volume.is_null() && walk.foreign {
+        walk.volume = volume_at(walk.here, walk.filesystem.dev, walk.label);
+        walk.own = depth as u32;
     }
-    let own = forgotten(depth as u64);
-    let (whole, number) = if volume.is_null() { (own, 0) } else { above_mount(volume, &mut components, own) };
-    if whole >= MAX_DEPTH as u64 {
-        return Found::ended(TOO_DEEP);
+    let component = if walk.volume.is_null() { below(walk) } else { above(walk, depth) };
+    let index = opaque(depth) as usize;
+    if component == 0 || index >= MAX_DEPTH {
+        return 1;
     }
-    match judge(key, list, &components, whole as usize, asked) {
-        Some(judged) => Found { judged, end: NAMED, volume: number, depth: own as u8 }.pack(),
-        None => Found::ended(UNREADABLE),
+    // SAFETY: checked just now.
+    unsafe { *walk.lookup.components.get_unchecked_mut(index) = component };
+    0
+}
+
+/// The next component of a name; 0 at its end, which is then known.
+#[inline(always)]
+fn below(walk: &mut Walk) -> u64 {
+    let here = walk.here;
+    let parent = here.parent();
+    if parent.is(here) {
+        walk.end = end_at(here, walk.foreign, walk.filesystem);
+        return 0;
     }
+    walk.here = parent;
+    // SAFETY: an entry of an array, which stays.
+    let component = here.component(unsafe { &*walk.lookup.key });
+    if component == 0 {
+        walk.end = UNREADABLE;
+    }
+    component
+}
+
+/// The next component of the mount point; 0 at its end.
+#[inline(always)]
+fn above(walk: &mut Walk, depth: u64) -> u64 {
+    // SAFETY: an entry of the map; the enforcer removes it only once the workload is gone.
+    let volume = unsafe { &*walk.volume };
+    let index = opaque(depth.wrapping_sub(u64::from(walk.own)));
+    if index >= u64::from(volume.depth) || index >= MAX_MOUNT_DEPTH as u64 {
+        walk.end = NAMED;
+        return 0;
+    }
+    // SAFETY: checked just now.
+    unsafe { *volume.components.get_unchecked(index as usize) }
 }
 
 /// What a root without a volume means.
@@ -309,28 +351,6 @@ fn volume_at(dentry: Dentry, dev: u32, label: u64) -> *const Volume {
         return core::ptr::null();
     }
     VOLUMES.get_ptr(VolumeKey { ino, dev, slot, incarnation, reserved: 0 }).unwrap_or(core::ptr::null())
-}
-
-/// Adds the components of the mount point; how many there are now, and the volume's number.
-#[inline(always)]
-fn above_mount(volume: *const Volume, components: &mut Components, own: u64) -> (u64, u16) {
-    // SAFETY: an entry of the map; the enforcer removes it only once the workload is gone.
-    let volume = unsafe { &*volume };
-    let mut whole = own;
-    let mut at = 0;
-    while at < MAX_MOUNT_DEPTH && (at as u32) < volume.depth {
-        // SAFETY: `at` is below the array's size.
-        let component = unsafe { *volume.components.get_unchecked(at) };
-        let index = opaque(whole) as usize;
-        if index >= MAX_DEPTH {
-            return (MAX_DEPTH as u64, 0);
-        }
-        // SAFETY: checked just now.
-        unsafe { *components.get_unchecked_mut(index) = component };
-        whole += 1;
-        at += 1;
-    }
-    (whole, volume.number as u16)
 }
 
 /// Answers, and reports what is denied.

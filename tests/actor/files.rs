@@ -89,7 +89,7 @@ pub(crate) fn through_overlay(file: &Path, mount_point: &Path) -> Attempt {
     Ok(read(&mount_point.join(name(file)?)))
 }
 
-/// Reads by the file's handle.
+/// Reads by the file's handle; the descriptor that says which filesystem is meant is of a directory further up.
 pub(crate) fn by_handle(file: &Path) -> Attempt {
     #[repr(C)]
     struct Handle {
@@ -107,7 +107,7 @@ pub(crate) fn by_handle(file: &Path) -> Attempt {
     if found != 0 {
         return Err(io::Error::last_os_error()).context("name_to_handle_at");
     }
-    let directory = File::open(parent(file)?).context("cannot open the directory")?;
+    let directory = File::open(parent(parent(file)?)?).context("cannot open a directory of the filesystem")?;
     // SAFETY: the handle is the one that the kernel filled.
     let opened =
         unsafe { libc::syscall(libc::SYS_open_by_handle_at, directory.as_raw_fd(), &raw const handle, libc::O_RDONLY) };

@@ -40,6 +40,8 @@ pub struct FileMaps {
     lists: HashMap<MapData, u32, PodFilter>,
     volumes: HashMap<MapData, PodVolumeKey, PodVolume>,
     filters: Array<MapData, PodFilter>,
+    /// Held for programs that are loaded later.
+    _keys: Array<MapData, PodPathKey>,
     key: PathKey,
 }
 
@@ -52,6 +54,7 @@ impl FileMaps {
             volumes: typed(take(map_names::VOLUMES)?, map_names::VOLUMES)?,
             filters: typed(take(map_names::VOLUME_FILTERS)?, map_names::VOLUME_FILTERS)?,
             key: path_key(&mut keys)?,
+            _keys: keys,
         })
     }
 

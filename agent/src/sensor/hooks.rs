@@ -232,6 +232,7 @@ struct Pinned {
 #[expect(missing_debug_implementations, reason = "a handle on kernel objects")]
 pub struct Hooks {
     ebpf: Ebpf,
+    btf: Btf,
     pins: PathBuf,
     /// Root of the cgroup v2 hierarchy.
     cgroups: File,
@@ -245,7 +246,7 @@ pub struct Hooks {
 }
 
 impl Hooks {
-    /// Loads every program, and attaches those that are always needed and those that `earlier` agents' links, under the given
+    /// Loads and attaches the programs that are always needed and those that `earlier` agents' links, under the given
     /// directories, say are in use. Links are pinned under `pins`; hooks for all sockets go to the root of `cgroups`.
     pub(super) fn attach(
         mut ebpf: Ebpf,
@@ -256,24 +257,19 @@ impl Hooks {
         let btf = Btf::from_sys_fs()?;
         let unreadable = |source| SensorError::Cgroups { path: cgroups.to_owned(), source };
         let cgroups = File::open(cgroups).map_err(unreadable)?;
-        let mut absent = Vec::new();
-        for hook in ALWAYS.iter().chain(Feature::ALL.iter().flat_map(|feature| feature.hooks())) {
-            if !load(&mut ebpf, *hook, &btf)? {
-                absent.push(hook.name);
-            }
-        }
         let objects = Objects::take(&mut ebpf)?;
         let mut hooks = Self {
             ebpf,
+            btf,
             pins,
             cgroups,
             attached: Vec::new(),
-            absent,
+            absent: Vec::new(),
             objects,
             can_be_missed: Vec::new(),
             optional: BTreeMap::new(),
         };
-        for hook in ALWAYS.iter().filter(|hook| !hooks.absent.contains(&hook.name)).copied().collect::<Vec<_>>() {
+        for hook in hooks.load_all(ALWAYS)? {
             hooks.attach_one(hook)?;
         }
         for feature in Feature::ALL {
@@ -339,8 +335,8 @@ impl Hooks {
 
     fn attach_feature(&mut self, feature: Feature) -> Result<(), SensorError> {
         let mut attached = Vec::new();
-        for hook in feature.hooks().iter().filter(|hook| !self.absent.contains(&hook.name)).copied().collect::<Vec<_>>()
-        {
+        // Loaded only now: a kernel takes its time to verify what few nodes need.
+        for hook in self.load_all(feature.hooks())? {
             match self.attach_one(hook) {
                 Ok(pinned) => attached.push(pinned),
                 Err(error) => {
@@ -354,6 +350,19 @@ impl Hooks {
         }
         self.optional.insert(feature, attached);
         Ok(())
+    }
+
+    /// Loads programs that are not loaded yet. Answers all but those whose hooks this kernel does not have.
+    fn load_all(&mut self, hooks: &[Hook]) -> Result<Vec<Hook>, SensorError> {
+        let mut there = Vec::new();
+        for hook in hooks {
+            if load(&mut self.ebpf, *hook, &self.btf)? {
+                there.push(*hook);
+            } else if !self.absent.contains(&hook.name) {
+                self.absent.push(hook.name);
+            }
+        }
+        Ok(there)
     }
 
     fn detach(&mut self, Pinned { path, link }: Pinned) -> Result<(), SensorError> {
@@ -397,7 +406,7 @@ fn load(ebpf: &mut Ebpf, hook: Hook, btf: &Btf) -> Result<bool, SensorError> {
         Place::FunctionExit => <&mut FExit>::try_from(program).and_then(|exit| exit.load(hook.target, btf)),
     };
     match loaded {
-        Ok(()) => Ok(true),
+        Ok(()) | Err(ProgramError::AlreadyLoaded) => Ok(true),
         Err(ProgramError::Btf(BtfError::UnknownBtfTypeName { .. })) if hook.optional => Ok(false),
         Err(source) => Err(SensorError::Attach { hook: hook.name, source }),
     }

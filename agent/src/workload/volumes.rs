@@ -98,7 +98,8 @@ fn other_names(mount: &Below, all: &[Below], overlay: u32) -> Vec<Vec<u8>> {
     let on_root = (mount.dev == overlay).then(|| bytes(mount.root.strip_prefix("/").unwrap_or(&mount.root)));
     let on_others = all.iter().filter(|other| other.dev == mount.dev).filter_map(|other| {
         let rest = mount.root.strip_prefix(&other.root).ok()?;
-        Some(bytes(&other.path.join(rest)))
+        // Put together from its components: joining an empty rest would leave a slash at the end.
+        Some(bytes(&other.path.components().chain(rest.components()).collect::<PathBuf>()))
     });
     let own = bytes(&mount.path);
     on_root.into_iter().chain(on_others).filter(|name| *name != own).collect()

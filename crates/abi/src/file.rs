@@ -6,10 +6,10 @@
 
 /// A path of this many components, or more, is denied to workloads with file rules: as many hashes as fit on a program's
 /// stack.
-pub const MAX_DEPTH: usize = 28;
+pub const MAX_DEPTH: usize = 20;
 /// Longest component that rules are looked up for. A longer one is denied to workloads with file rules.
 pub const MAX_NAME: usize = 128;
-/// Names of fewer bytes are hashed word by word; every kernel has room for them in the dentry itself.
+/// Names of fewer bytes are hashed with zeros up to this many; every kernel has room for them in the dentry itself.
 pub const SHORT_NAME: usize = 32;
 /// Words that are hashed of a longer name: where it ends earlier, its last eight bytes are taken again.
 pub const LONG_WORDS: usize = MAX_NAME / 8;
@@ -51,7 +51,7 @@ pub struct PathKey {
 impl PathKey {
     /// The hash of one component's bytes.
     pub fn component(&self, name: &[u8]) -> u64 {
-        let words = if name.len() < SHORT_NAME { name.len().div_ceil(8) } else { LONG_WORDS };
+        let words = if name.len() < SHORT_NAME { SHORT_NAME / 8 } else { LONG_WORDS };
         let mut hash = self.begin();
         for at in 0..words {
             let offset = if name.len() < SHORT_NAME { 8 * at } else { (8 * at).min(name.len() - 8) };

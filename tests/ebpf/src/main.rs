@@ -1,6 +1,7 @@
 //! The kernel's `decide()` behind a program type that can be run on demand, on any kernel, without attaching it.
 #![no_std]
 #![no_main]
+#![expect(clippy::cast_possible_truncation, reason = "parts of words that were packed from as much")]
 #![expect(clippy::needless_pass_by_value, reason = "the macros hand contexts over by value")]
 
 use aya_ebpf::{helpers::bpf_get_prandom_u32, macros::xdp, programs::XdpContext};
@@ -10,7 +11,7 @@ use plimsoll_agent_ebpf::{
     hardening::{decide_capability, decide_injection, decide_operation},
     kernel::socket::Address,
     network::decide::{Flow, decide as decide_network, decide_socket},
-    rules::{Components, Denied, Judged, judge, link, rename},
+    rules::{Denied, Judged, Lookup, link, rename},
 };
 
 /// What one run is given as its packet. The same layout stands in `plimsoll-tests-decide`.
@@ -109,16 +110,15 @@ struct FileCase {
 #[derive(Clone, Copy)]
 struct Name {
     depth: u64,
-    components: Components,
+    components: [u64; MAX_DEPTH],
 }
 
 /// Returns 1 if all that is asked is allowed, 2 if some rule denies some of it; 0 if the list is not there.
 #[xdp]
 fn judge_one(ctx: XdpContext) -> u32 {
     let Some(case) = file_case(&ctx) else { return u32::MAX };
-    let asked = case.asked & 0xffff;
-    match judged(&case.key, case.list, &case.old, asked as u16) {
-        Some(judged) => 1 + u32::from(u32::from(judged.denied) & asked != 0),
+    match unpack(judged(case, false)) {
+        Some(judged) => 1 + u32::from(u32::from(judged.denied) & case.asked != 0),
         None => 0,
     }
 }
@@ -128,11 +128,7 @@ fn judge_one(ctx: XdpContext) -> u32 {
 fn judge_two(ctx: XdpContext) -> u32 {
     let Some(case) = file_case(&ctx) else { return u32::MAX };
     let (links, replaces, exchanges) = (case.kind == 1, case.kind == 3, case.kind == 4);
-    let (Some(from), Some(to)) =
-        (judged(&case.key, case.list, &case.old, 0), judged(&case.key, case.list, &case.new, 0))
-    else {
-        return 0;
-    };
+    let (Some(from), Some(to)) = (unpack(judged(case, false)), unpack(judged(case, true))) else { return 0 };
     match if links { link(&from, &to) } else { rename(&from, &to, replaces, exchanges) } {
         Denied::Neither => 1,
         Denied::Old => 2,
@@ -140,12 +136,25 @@ fn judge_two(ctx: XdpContext) -> u32 {
     }
 }
 
-fn judged(key: &PathKey, list: u32, name: &Name, asked: u16) -> Option<Judged> {
-    let mut components: Components = [0; MAX_DEPTH];
-    for (to, from) in components.iter_mut().zip(&name.components) {
+/// What rules say of one of the case's names, in one word, with bit 63 set; 0 without a list. A function of its own, for the
+/// stack it needs.
+#[inline(never)]
+fn judged(case: &FileCase, new: bool) -> u64 {
+    let name = if new { &case.new } else { &case.old };
+    let key = case.key;
+    let mut lookup = Lookup::new(&key, case.list, case.asked as u16);
+    for (to, from) in lookup.components.iter_mut().zip(&name.components) {
         *to = *from;
     }
-    judge(key, list, &components, usize::try_from(name.depth).ok()?, asked)
+    lookup.depth = name.depth;
+    match lookup.judge() {
+        Some(judged) => 1 << 63 | u64::from(judged.denied) | u64::from(judged.leads) << 32,
+        None => 0,
+    }
+}
+
+fn unpack(word: u64) -> Option<Judged> {
+    (word != 0).then_some(Judged { denied: word as u16, rule: 0, leads: (word >> 32) as u32 & 1 })
 }
 
 /// The case in the packet, if all of it is there.

@@ -135,7 +135,7 @@ pub(super) fn file_path(field: &Field, report: &mut Report<'_>) -> Result<PathPa
     } else if parts().any(|part| part.len() > MAX_NAME) {
         ("a name in the path is longer than 128 bytes", "name a directory further up, with `/**`")
     } else if parts().count() >= MAX_DEPTH {
-        ("the path has more than 27 parts", "name a directory further up, with `/**`")
+        ("the path has more than 19 parts", "name a directory further up, with `/**`")
     } else {
         return Ok(match directory {
             Some(directory) => PathPattern::Below(directory.to_owned()),
