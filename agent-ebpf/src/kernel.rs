@@ -576,3 +576,12 @@ pub(crate) fn opaque(number: u64) -> u64 {
     unsafe { core::arch::asm!("{0} = {0}", inout(reg) opaque, options(pure, nomem, nostack)) };
     opaque
 }
+
+/// Makes the verifier know nothing of a number's history. It takes a loop's body for executed once, on kernels before 6.8:
+/// what it knows of the values then is wrong, and branches that it believes are never taken are removed.
+#[inline(always)]
+pub(crate) fn forget<T: Copy>(number: &mut T) {
+    let place = core::ptr::from_mut(number).cast();
+    // SAFETY: the number is on the program's own stack, which can always be read, and replaced by itself.
+    let _read = unsafe { generated::bpf_probe_read_kernel(place, size_of::<T>() as u32, place) };
+}

@@ -1,6 +1,7 @@
 //! A privileged container among the node's processes, with the node's mounts: what it can do to others it cannot do to Plimsoll.
 
 use std::{
+    collections::BTreeSet,
     fs,
     process::{Child, Command, Stdio},
 };
@@ -149,8 +150,7 @@ fn pins_and_maps() -> Result<()> {
     ] {
         is_tampering(&stage, &container, arguments, what)?;
     }
-    let ids = plimsoll_map_ids()?;
-    for id in ids {
+    for id in map_ids(stage.agent.daemon.pid())? {
         is_tampering(&stage, &container, &["map-by-id", &id], "map")?;
     }
     works(&container, &["operation", "bpf-map"])?;
@@ -163,20 +163,15 @@ fn pins_and_maps() -> Result<()> {
     Ok(())
 }
 
-/// Ids of two maps, as the agent's own descriptors say them.
-fn plimsoll_map_ids() -> Result<Vec<String>> {
-    let stage_pid = fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let agent = stage_pid
-        .filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()))
-        .find(|name| fs::read_to_string(format!("/proc/{name}/comm")).is_ok_and(|comm| comm.trim() == "plimsoll-agent"))
-        .context("no agent runs")?;
+/// Ids of the agent's maps, as its own descriptors say them.
+fn map_ids(agent: u32) -> Result<Vec<String>> {
     let infos =
         fs::read_dir(format!("/proc/{agent}/fdinfo"))?.filter_map(|entry| fs::read_to_string(entry.ok()?.path()).ok());
     let ids =
         infos.filter_map(|info| info.lines().find_map(|line| Some(line.strip_prefix("map_id:")?.trim().to_owned())));
-    let ids: Vec<String> = ids.take(2).collect();
-    ensure!(ids.len() == 2, "the agent holds no maps");
-    Ok(ids)
+    let ids: BTreeSet<String> = ids.collect();
+    ensure!(ids.len() > 10, "the agent holds maps {ids:?} only");
+    Ok(ids.into_iter().collect())
 }
 
 fn files_socket_and_cgroup() -> Result<()> {

@@ -7,12 +7,12 @@ use std::{
 };
 
 use aya::{
-    Pod,
-    maps::{Array, HashMap, Map, MapData},
+    Ebpf, Pod,
+    maps::{Array, HashMap, MapData},
 };
 use plimsoll_abi::{FileFilter, FileKey, FileRule, PathKey, Volume, VolumeKey, map_names};
 
-use super::maps::{MapError, absent_is_fine, refused, typed};
+use super::maps::{MapError, absent_is_fine, borrowed, refused, typed};
 
 macro_rules! pods {
     ($($name:ident wraps $inner:ty;)*) => {$(
@@ -40,21 +40,19 @@ pub struct FileMaps {
     lists: HashMap<MapData, u32, PodFilter>,
     volumes: HashMap<MapData, PodVolumeKey, PodVolume>,
     filters: Array<MapData, PodFilter>,
-    /// Held for programs that are loaded later.
-    _keys: Array<MapData, PodPathKey>,
     key: PathKey,
 }
 
 impl FileMaps {
-    pub(super) fn take(take: &mut impl FnMut(&'static str) -> Result<Map, MapError>) -> Result<Self, MapError> {
-        let mut keys: Array<MapData, PodPathKey> = typed(take(map_names::PATH_KEY)?, map_names::PATH_KEY)?;
+    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, MapError> {
+        let key = path_key(&mut borrowed(ebpf, map_names::PATH_KEY)?)?;
+        let mut take = |name: &'static str| ebpf.take_map(name).ok_or(MapError::Missing(name));
         Ok(Self {
             rules: typed(take(map_names::FILE_RULES)?, map_names::FILE_RULES)?,
             lists: typed(take(map_names::FILE_LISTS)?, map_names::FILE_LISTS)?,
             volumes: typed(take(map_names::VOLUMES)?, map_names::VOLUMES)?,
             filters: typed(take(map_names::VOLUME_FILTERS)?, map_names::VOLUME_FILTERS)?,
-            key: path_key(&mut keys)?,
-            _keys: keys,
+            key,
         })
     }
 
@@ -124,7 +122,7 @@ impl FileMaps {
 }
 
 /// The key in the map, chosen now if none is there: entries that earlier agents wrote were hashed with it.
-fn path_key(keys: &mut Array<MapData, PodPathKey>) -> Result<PathKey, MapError> {
+fn path_key(keys: &mut Array<&mut MapData, PodPathKey>) -> Result<PathKey, MapError> {
     let known = keys.get(&0, 0).map_err(|source| refused(map_names::PATH_KEY, "reading", source))?.0;
     if known.words != [0; 4] {
         return Ok(known);

@@ -16,7 +16,7 @@ use aya::{
 };
 use plimsoll_abi::{ABI_VERSION, Heartbeat, ObjectKey, ObjectKind, PlaceKey, Stat, map_names, protection};
 
-use super::maps::{MapError, Stats, absent_is_fine, refused, typed};
+use super::maps::{MapError, Stats, absent_is_fine, borrowed, refused, typed};
 
 /// Why the agent cannot be protected.
 #[derive(Debug, thiserror::Error)]
@@ -122,8 +122,8 @@ pub struct Absence {
 impl Guard {
     /// Makes this process an agent, and protects the directories of pins.
     pub(super) fn take(ebpf: &mut Ebpf, pins: &[&Path]) -> Result<Self, GuardError> {
+        enlist(&mut borrowed(ebpf, map_names::AGENTS)?)?;
         let mut take = |name: &'static str| ebpf.take_map(name).ok_or(MapError::Missing(name));
-        enlist(&mut typed(take(map_names::AGENTS)?, map_names::AGENTS)?)?;
         let places = typed(take(map_names::PLACES)?, map_names::PLACES)?;
         let heartbeat = typed(take(map_names::HEARTBEAT)?, map_names::HEARTBEAT)?;
         let sequence = typed(take(map_names::SEQUENCE)?, map_names::SEQUENCE)?;
@@ -239,7 +239,7 @@ fn place(metadata: &fs::Metadata) -> PlaceKey {
 }
 
 /// Enters this process among the agents; those that are dead leave.
-fn enlist(agents: &mut HashMap<MapData, u32, u64>) -> Result<(), GuardError> {
+fn enlist(agents: &mut HashMap<&mut MapData, u32, u64>) -> Result<(), GuardError> {
     let known: Vec<(u32, u64)> = agents.iter().filter_map(Result::ok).collect();
     for (process, _) in known.iter().filter(|(process, began)| started(*process).ok() != Some(*began)) {
         absent_is_fine(agents.remove(process), map_names::AGENTS)?;

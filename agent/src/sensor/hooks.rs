@@ -16,7 +16,7 @@ use aya::{
 };
 use plimsoll_abi::{ObjectKind, state};
 
-use super::{SensorError, guard::Objects};
+use super::{SensorError, guard::Objects, preflight};
 
 /// Hooks that cost something on a hot path, so that they are attached only while a policy needs them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,6 +43,16 @@ impl Feature {
             Self::Reach => state::REACH,
         };
         state & any != 0
+    }
+
+    /// On older kernels the programs of file rules deny what no rule names: their verifiers take the body of a loop for executed
+    /// once, and simplify it accordingly. A policy that needs them is refused there.
+    fn ensure_kernel(self) -> Result<(), SensorError> {
+        const OLDEST: (u32, u32) = (6, 12);
+        if matches!(self, Self::Files) && !preflight::kernel_is_at_least(OLDEST) {
+            return Err(SensorError::TooOld { feature: "file rules and `scripts: Image`", oldest: OLDEST });
+        }
+        Ok(())
     }
 
     fn hooks(self) -> &'static [Hook] {
@@ -334,6 +344,7 @@ impl Hooks {
     }
 
     fn attach_feature(&mut self, feature: Feature) -> Result<(), SensorError> {
+        feature.ensure_kernel()?;
         let mut attached = Vec::new();
         // Loaded only now: a kernel takes its time to verify what few nodes need.
         for hook in self.load_all(feature.hooks())? {
@@ -385,6 +396,9 @@ impl Hooks {
         }
         self.objects.add(ObjectKind::Link, link_id)?;
         self.objects.add(ObjectKind::Program, info.id())?;
+        for map in info.map_ids().map_err(failed)?.unwrap_or_default() {
+            self.objects.add(ObjectKind::Map, map)?;
+        }
         let verified_instructions = info.verified_instruction_count().unwrap_or(0);
         self.attached.push(Attached { hook: hook.name, verified_instructions });
         Ok(Pinned { path, link: link_id })

@@ -94,18 +94,18 @@ pub struct PolicyMaps {
 impl Maps {
     /// `since_unix_ns` is when the counters were pinned, and so began.
     pub(super) fn take(ebpf: &mut Ebpf, since_unix_ns: u64) -> Result<Self, MapError> {
+        let marks = ebpf.map(map_names::CGROUP_MARKS).ok_or(MapError::Missing(map_names::CGROUP_MARKS))?;
+        let marks = Shared::map(marks, map_names::CGROUP_MARKS, CGROUP_MARKS)?;
+        let files = FileMaps::take(ebpf)?;
         let mut take = |name: &'static str| ebpf.take_map(name).ok_or(MapError::Missing(name));
         Ok(Self {
             policy: PolicyMaps {
                 allow: AllowMap(typed(take(map_names::ALLOW)?, map_names::ALLOW)?),
-                cgroups: CgroupMap {
-                    marks: Shared::map(&take(map_names::CGROUP_MARKS)?, map_names::CGROUP_MARKS, CGROUP_MARKS)?,
-                    map: typed(take(map_names::CGROUPS)?, map_names::CGROUPS)?,
-                },
+                cgroups: CgroupMap { marks, map: typed(take(map_names::CGROUPS)?, map_names::CGROUPS)? },
                 slots: WorkloadSlots::share(take(map_names::WORKLOADS)?)?,
                 network: NetworkMaps::new(take(map_names::ADDRESSES)?, take(map_names::SOCKETS)?)?,
                 capabilities: CapabilityMap(typed(take(map_names::CAPABILITIES)?, map_names::CAPABILITIES)?),
-                files: FileMaps::take(&mut take)?,
+                files,
             },
             stats: Stats { counters: typed(take(map_names::STATS)?, map_names::STATS)?, since_unix_ns },
             denials: Ring(typed(take(map_names::DENIALS)?, map_names::DENIALS)?),
@@ -114,6 +114,16 @@ impl Maps {
     }
 }
 
+/// A map that stays with the programs: those that are loaded later name it by its descriptor, which must not be closed.
+pub(super) fn borrowed<'a, T>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<T, MapError>
+where
+    T: TryFrom<&'a mut Map, Error = aya::maps::MapError>,
+{
+    let map = ebpf.map_mut(name).ok_or(MapError::Missing(name))?;
+    T::try_from(map).map_err(|source| MapError::Refused { map: name, operation: "its type", source })
+}
+
+/// A map that whoever takes it keeps open as long as the programs, for the same reason.
 pub(super) fn typed<T>(map: Map, name: &'static str) -> Result<T, MapError>
 where
     T: TryFrom<Map, Error = aya::maps::MapError>,

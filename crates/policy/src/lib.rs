@@ -33,8 +33,8 @@ pub use network::{
     evaluate_network,
 };
 pub use policy::{
-    Addition, AnonymousExec, FileRule, LabelSelector, Mode, PathPattern, Policy, SbomTrust, Scripts, Selector, SignedBy,
-    Unsigned,
+    Addition, AnonymousExec, FileRule, LabelSelector, Mode, PathPattern, Policy, SbomTrust, Scripts, Selector,
+    SignedBy, Unsigned,
 };
 pub use reference::ReferencePattern;
 pub use selection::{WorkloadFacts, duplicate_names, select};

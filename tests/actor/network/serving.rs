@@ -16,7 +16,10 @@ const PATIENCE: i32 = 2_000;
 
 /// Binds.
 pub(super) fn bind(address: SocketAddr, kind: i32) -> Attempt {
-    Ok(bind_to(&socket_for(address, kind)?, address))
+    let server = socket_for(address, kind)?;
+    // Connections that ended not long ago may still have the port.
+    set_option(&server, libc::SOL_SOCKET, libc::SO_REUSEADDR, &1_i32.to_ne_bytes()).context("SO_REUSEADDR")?;
+    Ok(bind_to(&server, address))
 }
 
 /// Binds to an address that need not be the machine's own.

@@ -100,7 +100,7 @@ pub(crate) enum Kernels {
 
 impl Kernels {
     /// Whether this kernel is one.
-    fn are_running(self) -> bool {
+    pub(crate) fn are_running(self) -> bool {
         let old = rustix::system::uname().release().to_string_lossy().starts_with("6.1.");
         match self {
             Self::All => true,
