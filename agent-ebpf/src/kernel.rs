@@ -577,8 +577,8 @@ pub(crate) fn opaque(number: u64) -> u64 {
     opaque
 }
 
-/// Makes the verifier know nothing of a number's history. It takes a loop's body for executed once, on kernels before 6.8:
-/// what it knows of the values then is wrong, and branches that it believes are never taken are removed.
+/// Makes the verifier know nothing of a number's history. On kernels before 6.8 it takes a loop's body for executed once, so that
+/// what it knows of the values is wrong, and branches that it believes are never taken are removed.
 #[inline(always)]
 pub(crate) fn forget<T: Copy>(number: &mut T) {
     let place = core::ptr::from_mut(number).cast();

@@ -58,9 +58,6 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     refuse_unfit(&config)?;
     let policies = policies::load(&config)?;
     let Sensor { hooks, maps, guard } = Sensor::start(&config.pins, &config.cgroups, &config.capacity)?;
-    for program in hooks.attached() {
-        tracing::info!(hook = program.hook, verified_instructions = program.verified_instructions, "attached");
-    }
     for hook in hooks.absent() {
         tracing::info!(hook, "this kernel does not have the hook, and need not");
     }

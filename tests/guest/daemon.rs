@@ -108,7 +108,8 @@ impl Daemon {
         })?
     }
 
-    fn ensure_alive(&mut self) -> anyhow::Result<()> {
+    /// That it has not ended; if it has, the error has its log.
+    pub(crate) fn ensure_alive(&mut self) -> anyhow::Result<()> {
         match self.child.try_wait()? {
             Some(status) => bail!("{} ended: {status}\n{}", self.name, self.log()),
             None => Ok(()),

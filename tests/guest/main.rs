@@ -12,6 +12,7 @@ use libtest_mimic::{Arguments, Trial};
 
 mod baseline;
 mod bench;
+mod budget;
 mod bypass;
 mod capacity;
 mod container;
@@ -35,6 +36,9 @@ const NO_BPF: &str = "--no-bpf";
 /// Runs the bypass suite alone, with and without a policy.
 const BYPASSES: &str = "--bypasses";
 
+/// Begins the names of tests that run only if they are asked for.
+const UPHEAVAL: &str = "upheaval";
+
 fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
         Some("demo") => told(demo::run()),
@@ -56,11 +60,13 @@ fn told(outcome: anyhow::Result<()>) -> ExitCode {
 fn test() -> ExitCode {
     let (choices, others): (Vec<String>, Vec<String>) =
         std::env::args().partition(|argument| [NO_BPF, BYPASSES].contains(&argument.as_str()));
-    let mut arguments = Arguments::from_iter(others);
+    let mut arguments = Arguments::from_iter(&others);
     arguments.test_threads = Some(1);
     let tests = match choices.first().map(String::as_str) {
         Some(NO_BPF) => no_bpf::tests(),
         Some(_) => [bypass::baselines(), bypass::denials()].into_iter().flatten().collect(),
+        // It takes two busy processors for ten minutes, so it is run where it is asked for.
+        None if others.iter().any(|argument| argument.contains(UPHEAVAL)) => upheaval::tests(),
         None => all(),
     };
     if let Err(error) = offer::start() {
@@ -75,8 +81,8 @@ fn test() -> ExitCode {
 /// First what works without a policy, then what does not with one.
 fn all() -> Vec<Trial> {
     let calm = [baseline::tests(), bypass::baselines(), enforcement::tests(), network::tests(), files::tests()];
-    let trouble = [bypass::denials(), faults::tests(), capacity::tests(), tamper::tests(), upheaval::tests()];
-    calm.into_iter().chain(trouble).chain([stress::tests(), selftests::tests()]).flatten().collect()
+    let trouble = [bypass::denials(), faults::tests(), capacity::tests(), tamper::tests()];
+    calm.into_iter().chain(trouble).chain([budget::tests(), stress::tests(), selftests::tests()]).flatten().collect()
 }
 
 /// A test that fails with everything an error has to say.

@@ -72,7 +72,7 @@ fn allowed_traffic_passes() -> Result<()> {
         let output = container.exec(&command)?;
         ensure!(output.status == 0, "{technique:?} was not let through: {output:?}");
     }
-    let python = "import socket; socket.getaddrinfo('localhost', 80); s = socket.create_server(('127.0.0.1', 0)); \
+    let python = "import socket; socket.getaddrinfo('127.0.0.1', 80); socket.if_nameindex(); s = socket.create_server(('127.0.0.1', 0)); \
                   socket.create_connection(s.getsockname()); s.accept()";
     let output = container.exec(&["/usr/bin/python3", "-c", python])?;
     ensure!(output.status == 0, "{output:?}");

@@ -100,10 +100,14 @@ fn upheave(stage: &mut Stage) -> Result<()> {
         let text = if edit % EDITS_PER_MISTAKE == 0 { "spec: [\n".to_owned() } else { document(edit) };
         stage.node.write_policy(FILE, &text)?;
         stage.agent.daemon.signal(libc::SIGHUP)?;
-        wait_for("an edit to be read", || {
+        let read = wait_for("an edit to be read", || {
             ensure!(reloads(stage)? > before, "not yet");
             Ok(())
-        })?;
+        });
+        if let Err(error) = read {
+            stage.agent.daemon.ensure_alive()?;
+            return Err(error.context(format!("after {edit} edits")));
+        }
         if edit % EDITS_PER_UPGRADE == 0 {
             upgrades += 1;
             // What does not parse would keep the next agent from starting.

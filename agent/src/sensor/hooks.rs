@@ -45,8 +45,8 @@ impl Feature {
         state & any != 0
     }
 
-    /// On older kernels the programs of file rules deny what no rule names: their verifiers take the body of a loop for executed
-    /// once, and simplify it accordingly. A policy that needs them is refused there.
+    /// On 6.1 the programs of file rules were seen to deny what no rule names. A policy that needs them is refused on kernels
+    /// older than those they were seen to be right on.
     fn ensure_kernel(self) -> Result<(), SensorError> {
         const OLDEST: (u32, u32) = (6, 12);
         if matches!(self, Self::Files) && !preflight::kernel_is_at_least(OLDEST) {
@@ -222,15 +222,6 @@ const FILES: &[Hook] = &[
     lsm("inode_remove_acl").where_present(),
 ];
 
-/// One attached program.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attached {
-    /// The hook's name.
-    pub hook: &'static str,
-    /// Instructions the verifier walked through.
-    pub verified_instructions: u32,
-}
-
 /// A pinned link.
 struct Pinned {
     path: PathBuf,
@@ -246,7 +237,6 @@ pub struct Hooks {
     pins: PathBuf,
     /// Root of the cgroup v2 hierarchy.
     cgroups: File,
-    attached: Vec<Attached>,
     /// Hooks that this kernel does not have.
     absent: Vec<&'static str>,
     objects: Objects,
@@ -273,7 +263,6 @@ impl Hooks {
             btf,
             pins,
             cgroups,
-            attached: Vec::new(),
             absent: Vec::new(),
             objects,
             can_be_missed: Vec::new(),
@@ -289,11 +278,6 @@ impl Hooks {
             }
         }
         Ok(hooks)
-    }
-
-    /// What is attached, with the verifier's figures.
-    pub fn attached(&self) -> &[Attached] {
-        &self.attached
     }
 
     /// Programs whose hooks this kernel does not have, and need not.
@@ -400,7 +384,7 @@ impl Hooks {
             self.objects.add(ObjectKind::Map, map)?;
         }
         let verified_instructions = info.verified_instruction_count().unwrap_or(0);
-        self.attached.push(Attached { hook: hook.name, verified_instructions });
+        tracing::info!(hook = hook.name, verified_instructions, "attached");
         Ok(Pinned { path, link: link_id })
     }
 }
