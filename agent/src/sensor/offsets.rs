@@ -52,14 +52,9 @@ fn read_file(path: &'static str) -> Result<Vec<u8>, OffsetsError> {
 }
 
 fn resolve(btf: &Btf) -> Result<Offsets, OffsetsError> {
-    if btf.offset("cgroup", "self")? != 0 {
-        return Err(OffsetsError::NotFirst("cgroup", "self"));
-    }
+    ensure_first(btf)?;
     let at = |structure, field| btf.offset(structure, field);
     let overlay = overlay(btf)?;
-    if at("sock", "__sk_common")? != 0 || at("request_sock", "__req_common")? != 0 {
-        return Err(OffsetsError::NotFirst("sock", "__sk_common"));
-    }
     Ok(Offsets {
         bprm_file: at("linux_binprm", "file")?,
         file_inode: at("file", "f_inode")?,
@@ -124,6 +119,16 @@ fn resolve(btf: &Btf) -> Result<Offsets, OffsetsError> {
         mm_exe_file: at("mm_struct", "exe_file")?,
         ..overlay
     })
+}
+
+/// That these fields begin their structures: the programs take the one's address for the other's.
+fn ensure_first(btf: &Btf) -> Result<(), OffsetsError> {
+    for (structure, field) in [("cgroup", "self"), ("sock", "__sk_common"), ("request_sock", "__req_common")] {
+        if btf.offset(structure, field)? != 0 {
+            return Err(OffsetsError::NotFirst(structure, field));
+        }
+    }
+    Ok(())
 }
 
 /// A dentry's own room for short names, which got another name in 6.14.

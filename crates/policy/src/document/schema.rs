@@ -57,10 +57,10 @@ pub(super) fn policy(
         evidence,
         anonymous_exec,
         allow,
-        files,
-        scripts,
         network,
         hardening,
+        files,
+        scripts,
         sbom,
     })
 }
