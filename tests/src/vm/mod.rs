@@ -28,7 +28,7 @@ use console::Console;
 /// How long a guest may run unless told otherwise.
 const DEFAULT_DEADLINE: Duration = Duration::from_mins(5);
 /// Memory of a guest unless told otherwise, in MiB.
-const DEFAULT_MEMORY: u32 = 2048;
+const DEFAULT_MEMORY: u32 = 3072;
 
 /// A guest to be: a kernel, disks, and how to run them. Nothing exists before [`Guest::run`], nothing is left after it.
 #[derive(Debug, Clone)]
