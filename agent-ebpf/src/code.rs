@@ -144,7 +144,7 @@ fn settle(subject: &Subject, object: &Object, access: u32) -> Decision {
 
 /// A file opened by the workload: it must be on the workload's own root, and untouched.
 #[inline(always)]
-fn on_root(subject: &Subject, inode: Inode) -> Object {
+pub(crate) fn on_root(subject: &Subject, inode: Inode) -> Object {
     let origin = if !inode.readable {
         Origin::Unreadable
     } else if !inode.overlay || inode.mounted_dev != subject.root_dev {

@@ -4,11 +4,11 @@ use aya_ebpf::{
     bindings::BPF_RB_NO_WAKEUP,
     helpers::{bpf_get_current_cgroup_id, bpf_get_current_pid_tgid, bpf_get_current_uid_gid, bpf_ktime_get_boot_ns},
 };
-use plimsoll_abi::{ADDRESS_LEN, Event, Hook, Stat, Verdict, event_flags, state};
+use plimsoll_abi::{ADDRESS_LEN, ANCESTORS, Ancestor, COMM_LEN, Event, Hook, Stat, Verdict, event_flags, state};
 
 use crate::{
     decide::Decision,
-    kernel::{File, Inode, Task},
+    kernel::{Dentry, File, Inode, Task},
     label::Subject,
     maps::{DENIALS, TELEMETRY},
     stats::{count, next_sequence},
@@ -30,13 +30,31 @@ pub(crate) struct Report<'a> {
     pub(crate) inode: Inode,
     /// The socket's far or own end, if there is one.
     pub(crate) peer: Peer,
+    /// The cgroup that a packet is for, if no task acts.
+    pub(crate) packet_of: Option<u64>,
+    /// A name that counts from the workload's root, if that is what was decided on.
+    pub(crate) name: Dentry,
+    /// One more than there are components of the name up to that root; 0 without a name.
+    pub(crate) depth: u32,
 }
 
 impl<'a> Report<'a> {
     /// A report about no file and no socket.
     #[inline(always)]
     pub(crate) fn new(subject: &'a Subject, decision: Decision, hook: Hook) -> Self {
-        Self { subject, decision, hook, prot: 0, operand: 0, file: File::NONE, inode: Inode::UNKNOWN, peer: Peer::NONE }
+        Self {
+            subject,
+            decision,
+            hook,
+            prot: 0,
+            operand: 0,
+            file: File::NONE,
+            inode: Inode::UNKNOWN,
+            peer: Peer::NONE,
+            packet_of: None,
+            name: Dentry::NONE,
+            depth: 0,
+        }
     }
 }
 
@@ -90,12 +108,8 @@ fn fill(event: *mut Event, report: &Report<'_>, sequence: u64) {
     let event = unsafe { &mut *event };
     // SAFETY: the helper has no preconditions.
     let time = unsafe { bpf_ktime_get_boot_ns() };
-    // SAFETY: as above.
-    let cgroup = unsafe { bpf_get_current_cgroup_id() };
-    let ids = bpf_get_current_pid_tgid();
     event.sequence = sequence;
     event.time_ns = time;
-    event.cgroup = cgroup;
     event.hook = report.hook as u32;
     event.verdict = report.decision.verdict as u32;
     event.reason = report.decision.reason as u32;
@@ -103,9 +117,6 @@ fn fill(event: *mut Event, report: &Report<'_>, sequence: u64) {
     event.incarnation = report.subject.label.incarnation;
     event.allowlist = state::allowlist(report.subject.state);
     event.rule = report.decision.rule;
-    event.tgid = (ids >> 32) as u32;
-    event.tid = ids as u32;
-    event.uid = bpf_get_current_uid_gid() as u32;
     event.prot = report.prot;
     event.operand = report.operand;
     event.protocol = report.peer.protocol;
@@ -114,7 +125,32 @@ fn fill(event: *mut Event, report: &Report<'_>, sequence: u64) {
     event.reserved = 0;
     fill_inode(event, report.inode);
     fill_path(event, report);
+    match report.packet_of {
+        None => fill_task(event),
+        Some(cgroup) => fill_nobody(event, cgroup),
+    }
+}
+
+#[inline(always)]
+fn fill_task(event: &mut Event) {
+    // SAFETY: the helper reads the current task only.
+    event.cgroup = unsafe { bpf_get_current_cgroup_id() };
+    let ids = bpf_get_current_pid_tgid();
+    event.tgid = (ids >> 32) as u32;
+    event.tid = ids as u32;
+    event.uid = bpf_get_current_uid_gid() as u32;
     fill_ancestors(event);
+}
+
+/// Whoever runs while a packet arrives has nothing to do with it.
+#[inline(always)]
+fn fill_nobody(event: &mut Event, cgroup: u64) {
+    event.cgroup = cgroup;
+    event.tgid = 0;
+    event.tid = 0;
+    event.uid = 0;
+    event.comm = [0; COMM_LEN];
+    event.ancestors = [Ancestor { tgid: 0, comm: [0; COMM_LEN] }; ANCESTORS];
 }
 
 #[inline(always)]
@@ -135,6 +171,16 @@ fn flag(set: bool, bit: u32) -> u32 {
 #[inline(always)]
 fn fill_path(event: &mut Event, report: &Report<'_>) {
     event.path[0] = 0;
+    if report.depth > 0 {
+        event.flags |= event_flags::COMPONENTS;
+        if report.operand == u64::MAX {
+            event.flags |= event_flags::NAME_ONLY;
+        }
+        if !report.name.components_into(report.depth - 1, &mut event.path) {
+            event.flags |= event_flags::NAME_ONLY;
+        }
+        return;
+    }
     if !report.file.exists() {
         return;
     }
@@ -161,10 +207,26 @@ fn fill_ancestors(event: &mut Event) {
     }
 }
 
+/// Counts a denial or audit that a flood of others keeps from being reported. It takes a number and counts as lost, as one that
+/// finds the ring full does, so that events and losses still add up.
+#[inline(always)]
+pub(crate) fn unreported(report: &Report<'_>) -> i32 {
+    next_sequence();
+    count(Stat::DenialsLost);
+    count(Stat::PeersUnreported);
+    if matches!(report.decision.verdict, Verdict::Deny) {
+        count(Stat::NetworkDenied);
+        return EPERM;
+    }
+    count(Stat::NetworkAudited);
+    0
+}
+
+const EPERM: i32 = -1;
+
 /// Counts and reports a decision, and gives the hook its return value.
 #[inline(always)]
 pub(crate) fn conclude(report: &Report<'_>, denied: Stat, audited: Stat) -> i32 {
-    const EPERM: i32 = -1;
     match report.decision.verdict {
         Verdict::Allow => 0,
         Verdict::Audit => {

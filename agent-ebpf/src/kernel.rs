@@ -10,7 +10,7 @@ use aya_ebpf::helpers::{
     bpf_d_path, bpf_get_current_task_btf, bpf_probe_read_kernel, bpf_probe_read_kernel_str_bytes, generated,
 };
 use aya_ebpf::{EbpfContext as _, programs::LsmContext};
-use plimsoll_abi::{COMM_LEN, Offsets, PATH_LEN};
+use plimsoll_abi::{COMM_LEN, LONG_WORDS, MAX_DEPTH, MAX_NAME, Offsets, PATH_LEN, PathKey, SHORT_NAME};
 
 /// Set before the programs are loaded, then frozen: constants to the verifier.
 #[unsafe(no_mangle)]
@@ -74,6 +74,8 @@ macro_rules! kernel_types {
     )*};
 }
 
+pub mod socket;
+
 kernel_types! {
     /// `struct linux_binprm`
     Binprm,
@@ -87,6 +89,12 @@ kernel_types! {
     Cgroup,
     /// `struct inode`, as a file has it: on an overlay, the overlay's own.
     OwnInode,
+    /// `struct dentry`
+    Dentry,
+    /// `struct path`
+    Path,
+    /// `struct iattr`
+    Attributes,
 }
 
 /// A hook's argument as a plain number: the verifier lets nobody calculate with a typed pointer.
@@ -113,6 +121,10 @@ pub fn current_address() -> u64 {
     // SAFETY: the helper has no preconditions.
     unsafe { generated::bpf_get_current_task() }
 }
+
+pub mod objects;
+
+pub use objects::{BpfLink, BpfMap, BpfProgram, Mount, Name, Node, SuperBlock, UnixSocket};
 
 impl Binprm {
     /// The file that this pass examines: the program, or the interpreter of the last one.
@@ -304,6 +316,13 @@ impl Task {
         load(mnt_ns, offset!(mnt_ns_inum))
     }
 
+    /// The file that the task's program is; it may have none.
+    #[inline(always)]
+    pub fn executable(self) -> File {
+        let mm: *const u8 = load(self.0, offset!(task_mm));
+        if mm.is_null() { File::NONE } else { File(load(mm, offset!(mm_exe_file))) }
+    }
+
     /// The parent; the first task is its own.
     #[inline(always)]
     #[must_use]
@@ -339,4 +358,230 @@ impl Cgroup {
         let parent: *const u8 = probe(self.0, offset!(cgroup_parent))?;
         if parent.is_null() { None } else { Self(parent).id() }
     }
+}
+
+impl File {
+    /// `f_mode`.
+    #[inline(always)]
+    pub fn mode(self) -> u32 {
+        load(self.0, offset!(file_mode))
+    }
+
+    /// `f_flags`; while the file is being opened they say how.
+    #[inline(always)]
+    pub fn flags(self) -> u32 {
+        load(self.0, offset!(file_flags))
+    }
+
+    /// `i_mode`: the kind of file, and its permissions.
+    #[inline(always)]
+    pub fn inode_mode(self) -> u16 {
+        load(load::<*const u8>(self.0, offset!(file_inode)), offset!(inode_mode))
+    }
+
+    /// The name by which it was opened.
+    #[inline(always)]
+    pub fn dentry(self) -> Dentry {
+        Dentry(load(self.0, offset!(file_path) + offset!(path_dentry)))
+    }
+}
+
+impl Path {
+    /// The name.
+    #[inline(always)]
+    pub fn dentry(self) -> Dentry {
+        Dentry(load(self.0, offset!(path_dentry)))
+    }
+}
+
+impl Attributes {
+    /// `ATTR_*`: which of them are to change.
+    #[inline(always)]
+    pub fn valid(self) -> u32 {
+        load(self.0, offset!(iattr_valid))
+    }
+}
+
+/// Which argument of `inode_setattr` is the dentry on this kernel; the attributes follow it.
+#[inline(always)]
+pub fn setattr_has_mapping() -> bool {
+    offset!(setattr_dentry) == 1
+}
+
+/// Where a name lies.
+#[derive(Clone, Copy)]
+pub struct Filesystem {
+    /// `s_dev`.
+    pub dev: u32,
+    /// It is an overlay.
+    pub overlay: bool,
+}
+
+impl Dentry {
+    /// No name.
+    pub const NONE: Self = Self(core::ptr::null());
+
+    /// The filesystem it is on.
+    #[inline(always)]
+    pub fn filesystem(self) -> Filesystem {
+        let sb: *const u8 = load(self.0, offset!(dentry_sb));
+        Filesystem { dev: load(sb, offset!(sb_dev)), overlay: load::<u64>(sb, offset!(sb_magic)) == OVERLAY_MAGIC }
+    }
+
+    /// The directory it is in; a root is its own.
+    #[inline(always)]
+    #[must_use]
+    pub fn parent(self) -> Self {
+        Self(load(self.0, offset!(dentry_parent)))
+    }
+
+    /// Whether both are the same name.
+    #[inline(always)]
+    pub fn is(self, other: Self) -> bool {
+        self.0 as u64 == other.0 as u64
+    }
+
+    /// Whether its place in the tree was never looked up.
+    #[inline(always)]
+    pub fn is_disconnected(self) -> bool {
+        const DCACHE_DISCONNECTED: u32 = 0x20;
+        load::<u32>(self.0, offset!(dentry_flags)) & DCACHE_DISCONNECTED != 0
+    }
+
+    /// Whether something has this name.
+    #[inline(always)]
+    pub fn is_positive(self) -> bool {
+        !load::<*const u8>(self.0, offset!(dentry_inode)).is_null()
+    }
+
+    /// Number of what has this name, as its own filesystem counts; 0 if nothing has.
+    #[inline(always)]
+    pub fn ino(self) -> u64 {
+        let inode: *const u8 = load(self.0, offset!(dentry_inode));
+        if inode.is_null() { 0 } else { load(inode, offset!(inode_ino)) }
+    }
+
+    /// Bytes of the name.
+    #[inline(always)]
+    pub fn length(self) -> u32 {
+        load(self.0, offset!(dentry_length))
+    }
+
+    /// The name's bytes.
+    #[inline(always)]
+    fn name(self) -> *const u8 {
+        load(self.0, offset!(dentry_name))
+    }
+
+    /// The name's hash; 0 if it cannot be read.
+    #[inline(always)]
+    pub fn component(self, key: &PathKey) -> u64 {
+        let length = self.length();
+        if length >= SHORT_NAME as u32 {
+            return long_component(self.name(), length, key);
+        }
+        let mut hash = key.begin();
+        let short = offset!(dentry_short);
+        let mut at = 0;
+        // Without leaving early, as below.
+        while at < SHORT_NAME {
+            let word: u64 = load(self.0, short + at);
+            hash = key.absorb(hash, up_to(word, u64::from(length).wrapping_sub(at as u64)));
+            at += 8;
+        }
+        key.finish(hash, u64::from(length))
+    }
+
+    /// The last eight bytes of the name, the last one uppermost; zeros before a shorter one.
+    #[inline(always)]
+    pub fn last_bytes(self) -> u64 {
+        let length = self.length() as usize;
+        let name = self.name();
+        if length >= 8 {
+            probe_or_zero(name, length - 8)
+        } else {
+            // A name that short is in the dentry, which goes on after it.
+            let shifted = 8 * (8 - length as u32);
+            if shifted >= 64 { 0 } else { load::<u64>(self.0, offset!(dentry_short)) << shifted }
+        }
+    }
+
+    /// Writes the last `depth` components up from this one, each ended by NUL, and an empty one; `false` if not all fit.
+    #[inline(always)]
+    pub fn components_into(self, depth: u32, buffer: &mut [u8; PATH_LEN]) -> bool {
+        let mut dentry = self;
+        let mut at = 0_usize;
+        let mut written = 0;
+        while written < MAX_DEPTH as u32 && written < depth {
+            let length = dentry.length() as usize & 255;
+            if at > 255 {
+                return false;
+            }
+            let place = buffer.as_mut_ptr().wrapping_add(at);
+            // SAFETY: at most 255 bytes from at most the 255th; the helper checks the source.
+            let _zeroed =
+                unsafe { generated::bpf_probe_read_kernel(place.cast(), length as u32, dentry.name().cast()) };
+            at += length;
+            // SAFETY: at most the 510th byte.
+            unsafe { *buffer.as_mut_ptr().wrapping_add(at) = 0 };
+            // SAFETY: the one after it.
+            unsafe { *buffer.as_mut_ptr().wrapping_add(at + 1) = 0 };
+            at += 1;
+            dentry = dentry.parent();
+            written += 1;
+        }
+        true
+    }
+}
+
+/// The first `length` bytes of a little-endian word, zeros after them; none of them if `length` is negative.
+#[inline(always)]
+fn up_to(word: u64, length: u64) -> u64 {
+    let none = opaque((length.wrapping_sub(1) >> 63).wrapping_neg());
+    let all = opaque((7_u64.wrapping_sub(length) >> 63).wrapping_neg());
+    let some = !(u64::MAX << ((8 * length) & 63));
+    word & (all | some) & !none
+}
+
+/// The hash of a name that does not fit into its dentry; 0 if it cannot be read, or is too long.
+///
+/// As many words are read for every such name, the last one again and again: leaving the loop early, or a branch in it, would
+/// be one more way that the verifier follows, for every directory on the path.
+#[inline(always)]
+fn long_component(name: *const u8, length: u32, key: &PathKey) -> u64 {
+    if length > MAX_NAME as u32 {
+        return 0;
+    }
+    let last = u64::from(length) - 8;
+    let (mut hash, mut failures, mut at) = (key.begin(), 0, 0);
+    while at < LONG_WORDS as u64 {
+        // All ones if the word lies before the last one.
+        let before = opaque(((8 * at).wrapping_sub(last) >> 63).wrapping_neg());
+        let offset = last.wrapping_add((8 * at).wrapping_sub(last) & before);
+        let mut word = 0_u64;
+        let source = name.wrapping_add(offset as usize).cast();
+        // SAFETY: `word` is valid for writes of its size, and the helper checks the source.
+        failures |= unsafe { generated::bpf_probe_read_kernel((&raw mut word).cast(), 8, source) };
+        hash = key.absorb(hash, word);
+        at += 1;
+    }
+    if failures == 0 { key.finish(hash, u64::from(length)) } else { 0 }
+}
+
+/// The same number, of which the compiler knows nothing, so that it makes no branch of it and drops no check.
+#[inline(always)]
+pub(crate) fn opaque(number: u64) -> u64 {
+    let mut opaque = number;
+    // SAFETY: moves a register onto itself.
+    unsafe { core::arch::asm!("{0} = {0}", inout(reg) opaque, options(pure, nomem, nostack)) };
+    opaque
+}
+
+/// Makes the verifier know nothing of a number's history. On kernels before 6.8 it takes a loop's body for executed once, so that
+/// what it knows of the values is wrong, and branches that it believes are never taken are removed.
+#[inline(always)]
+pub(crate) fn forget<T: Copy>(number: &mut T) {
+    let place = core::ptr::from_mut(number).cast();
+    // SAFETY: the number is on the program's own stack, which can always be read, and replaced by itself.
+    let _read = unsafe { generated::bpf_probe_read_kernel(place, size_of::<T>() as u32, place) };
 }

@@ -95,6 +95,31 @@ fn first_check(task: u64, cgroup: u64) -> Option<Subject> {
     Some(member(label, Standing::Member))
 }
 
+/// The workload of a cgroup, for what arrives while no task of it acts.
+#[inline(always)]
+pub fn subject_of(cgroup: u64) -> Option<Subject> {
+    if !cgroup::may_be_in_a_workload(cgroup) {
+        return None;
+    }
+    // SAFETY: the value is copied out at once, and cgroup ids are never reused.
+    let label = unsafe { CGROUPS.get(cgroup) }.copied()?;
+    Some(member(label, Standing::Member))
+}
+
+/// The current task's workload, if the task is labelled already. Nothing is labelled here: between leaving the runtime's mount
+/// namespace and its `execve` the runtime still mounts and changes roots on the container's behalf, and every task of the
+/// workload has been through an `execve` inside.
+#[inline(always)]
+pub fn settled() -> Option<Subject> {
+    label_of(current_address()).map(|label| member(label, Standing::Member))
+}
+
+/// Whether the current task has gone into the mount namespace that its container's runtime runs in.
+#[inline(always)]
+pub fn is_in_runtime_namespace(subject: &Subject) -> bool {
+    record(subject.label).is_some_and(|record| record.runtime_mnt_ns == Task::current().mnt_ns())
+}
+
 /// Gives a new task its parent's label. A task that cannot be labelled is not born: it could leave its cgroup.
 #[inline(always)]
 pub fn inherit(child: u64) -> i32 {

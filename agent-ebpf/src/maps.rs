@@ -4,11 +4,13 @@ use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
     btf_maps::InodeStorage,
     macros::{btf_map, map},
-    maps::{Array, HashMap, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf},
 };
 use plimsoll_abi::{
-    AllowKey, AllowValue, CGROUP_MARKS as CGROUP_PLACES, Label, MAX_TASKS, MAX_WORKLOADS, STAT_COUNT,
-    TASK_MARKS as TASK_PLACES, TaskMark, WorkloadRecord,
+    AllowKey, AllowValue, CGROUP_MARKS as CGROUP_PLACES, FileFilter, FileKey, FileRule, Heartbeat, Label, MAX_TASKS,
+    MAX_WORKLOADS, ObjectKey, PathKey, PlaceKey, STAT_COUNT, TASK_MARKS as TASK_PLACES, TaskMark, Volume, VolumeKey,
+    WorkloadRecord,
+    network::{AddressKey, MAX_PREFIXES, PortRanges},
 };
 
 /// Allowed files of all allowlists. The enforcer writes and sizes it; full means that a policy is rejected whole.
@@ -59,3 +61,56 @@ pub static STATS: PerCpuArray<u64> = PerCpuArray::with_max_entries(STAT_COUNT, 0
 /// The last sequence number given to a denial or audit.
 #[map]
 pub static SEQUENCE: Array<u64> = Array::with_max_entries(1, 0);
+
+/// Prefixes of addresses with their ports, of all allowlists. The enforcer writes them; full means that a policy is rejected
+/// whole.
+#[map]
+pub static ADDRESSES: LpmTrie<AddressKey, PortRanges> = LpmTrie::with_max_entries(MAX_PREFIXES, 0);
+
+/// Allowlist id -> kinds of sockets that its policy names. Written by the enforcer; full means that a policy is rejected whole.
+#[map]
+pub static SOCKETS: HashMap<u32, u64> = HashMap::with_max_entries(4 * MAX_WORKLOADS, BPF_F_NO_PREALLOC);
+
+/// Second, and events about connections from outside in it, of each CPU.
+#[map]
+pub static PEER_EVENTS: PerCpuArray<[u64; 2]> = PerCpuArray::with_max_entries(1, 0);
+
+/// Allowlist id -> the capabilities that may be used. The enforcer writes it; full means that a policy is rejected whole.
+#[map]
+pub static CAPABILITIES: HashMap<u32, u64> = HashMap::with_max_entries(4 * MAX_WORKLOADS, BPF_F_NO_PREALLOC);
+
+/// Agents that are alive, by thread group. Written by the agent at its start. Full: the agent does not start.
+#[map]
+pub static AGENTS: HashMap<u32, u64> = HashMap::with_max_entries(64, 0);
+
+/// Files and directories that are protected. Written by the agent at its start. Full: the agent does not start.
+#[map]
+pub static PLACES: HashMap<PlaceKey, u32> = HashMap::with_max_entries(1024, 0);
+
+/// Our own maps, programs and links. Written by the agent as it attaches. Full: the agent does not start.
+#[map]
+pub static OBJECTS: HashMap<ObjectKey, u32> = HashMap::with_max_entries(8192, BPF_F_NO_PREALLOC);
+
+/// The agent's last sign of life. Not read here: whether an agent lives changes no verdict.
+#[map]
+pub static HEARTBEAT: Array<Heartbeat> = Array::with_max_entries(1, 0);
+
+/// File rules of all lists. The enforcer writes them; full means that a policy is rejected whole.
+#[map]
+pub static FILE_RULES: HashMap<FileKey, FileRule> = HashMap::with_max_entries(1 << 17, BPF_F_NO_PREALLOC);
+
+/// Which paths a list has rules for. Full: as above.
+#[map]
+pub static FILE_LISTS: HashMap<u32, FileFilter> = HashMap::with_max_entries(2 * MAX_WORKLOADS, BPF_F_NO_PREALLOC);
+
+/// Where workloads' volumes begin. Full: the container is not started.
+#[map]
+pub static VOLUMES: HashMap<VolumeKey, Volume> = HashMap::with_max_entries(1 << 17, BPF_F_NO_PREALLOC);
+
+/// Which inodes a workload has volumes at.
+#[map]
+pub static VOLUME_FILTERS: Array<FileFilter> = Array::with_max_entries(MAX_WORKLOADS, 0);
+
+/// The key by which paths are hashed.
+#[map]
+pub static PATH_KEY: Array<PathKey> = Array::with_max_entries(1, 0);

@@ -4,9 +4,10 @@
 
 use core::intrinsics::{AtomicOrdering, atomic_cxchg, atomic_xadd};
 
-use plimsoll_abi::Stat;
+use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
+use plimsoll_abi::{Stat, network::PEER_EVENTS_PER_SECOND};
 
-use crate::maps::{SEQUENCE, STATS};
+use crate::maps::{PEER_EVENTS, SEQUENCE, STATS};
 
 /// Adds one to `stat`.
 #[inline(always)]
@@ -40,4 +41,20 @@ pub(crate) fn next_sequence() -> u64 {
     let Some(last) = SEQUENCE.get_ptr_mut(0) else { return 0 };
     // SAFETY: as above.
     unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::AcqRel }>(last, 1) + 1 }
+}
+
+/// Whether one more connection from outside may leave an event on this CPU in this second. Counting may be a little off where
+/// one packet interrupts another: it bounds a flood, and decides nothing.
+#[inline(always)]
+pub(crate) fn may_report_peer() -> bool {
+    // SAFETY: the helper has no preconditions.
+    let second = unsafe { bpf_ktime_get_boot_ns() } / 1_000_000_000;
+    let Some(budget) = PEER_EVENTS.get_ptr_mut(0) else { return true };
+    // SAFETY: an element of this CPU's own array, which lives as long as the map.
+    let budget = unsafe { &mut *budget };
+    if budget[0] != second {
+        *budget = [second, 0];
+    }
+    budget[1] += 1;
+    budget[1] <= PEER_EVENTS_PER_SECOND
 }

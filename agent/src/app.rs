@@ -3,11 +3,14 @@
 use std::{
     io,
     os::fd::{AsRawFd, RawFd},
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
+use plimsoll_registry::Client;
+use plimsoll_rootfs::LayerCache;
 use tokio::{
     io::unix::AsyncFd,
     signal::unix::{SignalKind, signal},
@@ -25,10 +28,18 @@ use crate::{
     policies,
     sensor::{
         Sensor, canary,
+        guard::{Absence, Guard, GuardError},
         maps::{Ring, Stats},
         preflight,
     },
-    workload::{Places, Registry, server::Server},
+    workload::{
+        Places, Registry,
+        image::Images,
+        parser::{self, Parser},
+        reach::Guarded,
+        server::Server,
+        sources::{self, Source, Sources},
+    },
 };
 
 /// How often telemetry is read and replaced allowlists are removed.
@@ -45,13 +56,14 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let readiness = Readiness::default();
     let listener = admin::bind(config.admin).await.with_context(|| format!("cannot listen on {}", config.admin))?;
     refuse_unfit(&config)?;
-    let policies = policies::read(&config.policies)?;
-    let Sensor { hooks, maps } = Sensor::start(&config.pins, &config.capacity)?;
-    for program in hooks.attached() {
-        tracing::info!(hook = program.hook, verified_instructions = program.verified_instructions, "attached");
+    let policies = policies::load(&config)?;
+    let Sensor { hooks, maps, guard } = Sensor::start(&config.pins, &config.cgroups, &config.capacity)?;
+    for hook in hooks.absent() {
+        tracing::info!(hook, "this kernel does not have the hook, and need not");
     }
     let export = Export::start(&config, stopped.clone())?;
     let stats = Arc::new(maps.stats);
+    report_absence(&guard, &stats, &metrics)?;
     let registered = metrics.registry(Arc::clone(&stats), export.metrics());
     // Health answers, red, from here on: the rest can take its time, or fail.
     tokio::spawn(admin::serve(listener, registered, readiness.clone(), until_stopped(stopped)));
@@ -60,7 +72,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     canary::prove(&mut enforcer, &mut denials, &config.cgroups, &mut waiting)
         .context("this kernel does not deny what it is told to deny")?;
     tracing::info!("a canary was denied by the kernel");
-    let registry = Arc::new(Registry::new(places(&config), enforcer, policies)?);
+    let registry = Arc::new(Registry::new(places(&config), images(&config)?, enforcer, policies)?);
     resume(&registry)?;
     // SAFETY: the ring owns its descriptor and keeps it open as long as it lives; nothing takes it out.
     let denials = unsafe { AsyncFd::register(Watched(denials)) }.context("cannot watch the ring of denials")?;
@@ -71,6 +83,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         stats,
         denials,
         telemetry: maps.telemetry,
+        guard,
     };
     for event in waiting {
         reader.take(event);
@@ -78,6 +91,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let server =
         Server::bind(&config.socket).with_context(|| format!("cannot listen on `{}`", config.socket.display()))?;
     let serving = tokio::spawn(server.serve(registry, metrics.clone()));
+    // Only now is everything there that is to be protected.
+    protect(&mut reader.guard, &config)?;
     metrics.ready.set(1);
     readiness.set();
     reader.run(&config).await?;
@@ -103,11 +118,59 @@ fn refuse_unfit(config: &Config) -> anyhow::Result<()> {
 
 fn places(config: &Config) -> Places {
     Places {
-        sboms: config.sboms.clone(),
         host: config.host.clone(),
         cgroups: config.cgroups.clone(),
         state: config.state.clone(),
+        guarded: guarded(config),
     }
+}
+
+/// Where SBOMs come from and what parses them.
+fn images(config: &Config) -> anyhow::Result<Images> {
+    let asks_registry = config.sbom_sources.contains(&Source::Registry);
+    let mut registry = config.registry.clone();
+    registry.cache.get_or_insert_with(|| config.state.join("documents"));
+    let client = asks_registry.then(|| Client::new(registry)).transpose().context("cannot ask registries")?;
+    let places = sources::Places {
+        order: config.sbom_sources.clone(),
+        directory: config.sboms.clone(),
+        keys: config.trust.keys.clone(),
+        root: config.trust.root.clone(),
+        memory: config.state.join("allowlist-versions.json"),
+    };
+    let limits = parser::Limits { memory: config.parser.memory_bytes, seconds: config.parser.timeout_seconds };
+    // The program that runs, even if its file was replaced since.
+    let parser = Parser::new("/proc/self/exe".into(), limits);
+    let layers = LayerCache::open(&config.state.join("layers"), config.layer_cache_bytes)?;
+    Ok(Images::new(Sources::new(places, client), parser, layers, config.host.clone()))
+}
+
+/// What no workload may touch.
+fn guarded(config: &Config) -> Guarded {
+    let Config { policies, sboms, state, socket, pins, file, .. } = config;
+    let own = [policies, sboms, state, pins].into_iter().chain(file).cloned();
+    let paths = own.chain(std::env::current_exe().ok()).collect();
+    Guarded { paths, socket: socket.clone() }
+}
+
+/// Tells the kernel programs what to protect of this agent.
+fn protect(guard: &mut Guard, config: &Config) -> Result<(), GuardError> {
+    let Guarded { paths, socket } = guarded(config);
+    for path in paths.iter().map(PathBuf::as_path).chain(socket.parent()) {
+        guard.protect(path)?;
+    }
+    guard.protect_cgroup(&config.cgroups)?;
+    guard.forget_others()
+}
+
+/// Tells for how long no agent was there, and what the kernel did meanwhile.
+fn report_absence(guard: &Guard, stats: &Stats, metrics: &Metrics) -> anyhow::Result<()> {
+    let Some(Absence { seconds, denials, lost }) = guard.absence(stats)? else { return Ok(()) };
+    metrics.absence_seconds.set(seconds);
+    metrics.absence_denials.set(denials);
+    metrics.absence_denials_lost.set(lost);
+    tracing::warn!(seconds, denials, lost, "no agent was there; the kernel went on enforcing, and lost these reports");
+    Ok(())
 }
 
 fn resume(registry: &Registry) -> anyhow::Result<()> {
@@ -144,6 +207,7 @@ struct Reader {
     stats: Arc<Stats>,
     denials: AsyncFd<Watched>,
     telemetry: Ring,
+    guard: Guard,
 }
 
 impl Reader {
@@ -158,7 +222,7 @@ impl Reader {
                 _ = int.recv() => return Ok(()),
                 _ = hup.recv() => reload(config, &self.registry, &self.metrics),
                 _ = ticks.tick() => self.tick(),
-                _ = reports.tick() => self.export.report_losses(&self.stats, self.metrics.undecodable.get()),
+                _ = reports.tick() => self.report(),
                 ready = self.denials.readable_mut() => {
                     let mut ready = ready?;
                     let batch = read_batch(&mut ready.get_inner_mut().0);
@@ -185,6 +249,20 @@ impl Reader {
         }
         if let Err(error) = self.registry.enforcer().sweep(Instant::now()) {
             tracing::error!(%error, "entries of a replaced allowlist could not be removed; they allow nothing");
+        }
+    }
+
+    /// Says what was lost, and that somebody is there.
+    fn report(&mut self) {
+        self.export.report_losses(&self.stats, self.metrics.undecodable.get());
+        match self.registry.enforcer().recursion_misses() {
+            Ok(misses) => {
+                self.metrics.recursion_misses.set(misses);
+            }
+            Err(error) => tracing::error!(%error, "the kernel does not say how often a program was left out"),
+        }
+        if let Err(error) = self.guard.beat(&self.stats) {
+            tracing::error!(%error, "no sign of life can be left; the next agent reports too long an absence");
         }
     }
 
@@ -219,7 +297,7 @@ fn read_batch(ring: &mut Ring) -> Vec<Result<Decoded, DecodeError>> {
 
 /// Takes a new set of policies whole, or keeps the old one.
 fn reload(config: &Config, registry: &Registry, metrics: &Metrics) {
-    let policies = match policies::read(&config.policies) {
+    let policies = match policies::load(config) {
         Ok(policies) => policies,
         Err(error) => {
             metrics.reloads_rejected.inc();

@@ -9,6 +9,8 @@ use std::{
 use plimsoll_abi::{MAX_TASKS, MAX_WORKLOADS};
 use serde::Deserialize;
 
+use crate::workload::sources::Source;
+
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -30,8 +32,20 @@ pub struct Config {
     pub node: String,
     /// Directory of policies: every `*.yaml` and `*.yml` file in it.
     pub policies: PathBuf,
+    /// If given, policies come from signed bundles instead of `policies`.
+    pub policy_bundles: Option<PolicyBundles>,
     /// Directory of SBOMs, named `sha256-<image digest>.json`.
     pub sboms: PathBuf,
+    /// Where SBOMs are looked for, in this order.
+    pub sbom_sources: Vec<Source>,
+    /// Which registries are asked, and how; its `cache` is below `state` unless it says otherwise.
+    pub registry: plimsoll_registry::Config,
+    /// Whose signatures policies can ask for.
+    pub trust: Trust,
+    /// What the process may use that parses SBOMs.
+    pub parser: Parser,
+    /// Bytes of hashes of layers kept below `state`.
+    pub layer_cache_bytes: u64,
     /// Directory that outlives the agent: the spool, and what is known of running workloads.
     pub state: PathBuf,
     /// Socket on which container runtimes' hooks call.
@@ -48,6 +62,9 @@ pub struct Config {
     pub admin: SocketAddr,
     /// How much the kernel's tables hold.
     pub capacity: Capacity,
+    /// The file itself.
+    #[serde(skip)]
+    pub file: Option<PathBuf>,
     /// Where events go; without it they are only counted.
     pub collector: Option<Collector>,
 }
@@ -96,6 +113,48 @@ pub struct Tls {
     pub key: PathBuf,
 }
 
+/// Signed policies.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct PolicyBundles {
+    /// Every `*.bundle.json` in it.
+    pub directory: PathBuf,
+    /// Directory of public keys, `*.pub`, any of which may have signed.
+    pub keys: PathBuf,
+}
+
+/// Files that signatures are checked with.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Trust {
+    /// Directory with `<name>.pub` for each key that policies name.
+    pub keys: PathBuf,
+    /// Sigstore's `trusted_root.json`, for policies that name identities.
+    pub root: Option<PathBuf>,
+}
+
+/// Bounds of the SBOM parser.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Parser {
+    /// Bytes of address space.
+    pub memory_bytes: u64,
+    /// Seconds for one image.
+    pub timeout_seconds: u64,
+}
+
+impl Default for Trust {
+    fn default() -> Self {
+        Self { keys: "/etc/plimsoll/keys".into(), root: None }
+    }
+}
+
+impl Default for Parser {
+    fn default() -> Self {
+        Self { memory_bytes: 1 << 30, timeout_seconds: 60 }
+    }
+}
+
 fn default_spool() -> u64 {
     64 << 20
 }
@@ -105,7 +164,13 @@ impl Default for Config {
         Self {
             node: String::new(),
             policies: "/etc/plimsoll/policies".into(),
+            policy_bundles: None,
             sboms: "/etc/plimsoll/sboms".into(),
+            sbom_sources: vec![Source::Directory],
+            registry: plimsoll_registry::Config::default(),
+            trust: Trust::default(),
+            parser: Parser::default(),
+            layer_cache_bytes: 256 << 20,
             state: "/var/lib/plimsoll".into(),
             socket: "/run/plimsoll/agent.sock".into(),
             pins: "/sys/fs/bpf/plimsoll".into(),
@@ -114,6 +179,7 @@ impl Default for Config {
             report_executions: false,
             admin: SocketAddr::from(([127, 0, 0, 1], 9464)),
             capacity: Capacity::default(),
+            file: None,
             collector: None,
         }
     }
@@ -127,6 +193,7 @@ impl Config {
         let parsed: Result<Self, _> = serde_yaml::from_str(&text);
         let mut config =
             parsed.map_err(|error| ConfigError::Parse { path: path.to_owned(), message: error.to_string() })?;
+        config.file = Some(path.to_owned());
         if config.node.is_empty() {
             config.node = rustix::system::uname().nodename().to_string_lossy().into_owned();
         }
@@ -159,6 +226,11 @@ mod tests {
             Config::default();
         assert_eq!(shipped.capacity, capacity);
         assert_eq!(shipped.report_executions, report_executions);
+        assert_eq!(format!("{:?}", shipped.sbom_sources), format!("{:?}", Config::default().sbom_sources));
+        assert_eq!(format!("{:?}", shipped.registry), format!("{:?}", Config::default().registry));
+        assert_eq!(format!("{:?}", shipped.trust), format!("{:?}", Config::default().trust));
+        assert_eq!(format!("{:?}", shipped.parser), format!("{:?}", Config::default().parser));
+        assert_eq!(shipped.layer_cache_bytes, Config::default().layer_cache_bytes);
         assert_eq!((shipped.policies, shipped.sboms, shipped.state), (policies, sboms, state));
         assert_eq!((shipped.socket, shipped.pins, shipped.host), (socket, pins, host));
         assert_eq!((shipped.cgroups, shipped.admin), (cgroups, admin));

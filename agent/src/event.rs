@@ -35,6 +35,11 @@ impl Decoded {
         until_nul(&self.raw.path)
     }
 
+    /// The components of a path that is reported by them, the last one first.
+    pub fn components(&self) -> impl Iterator<Item = &[u8]> {
+        self.raw.path.split(|byte| *byte == 0).take_while(|part| !part.is_empty())
+    }
+
     /// Whether the file has this property; `flag` is one of `plimsoll_abi::event_flags`.
     pub fn has(&self, flag: u32) -> bool {
         self.raw.flags & flag != 0

@@ -1,7 +1,11 @@
 //! From a kernel record to an event that explains itself: a pure function of the record and the workload.
 
-use plimsoll_abi::{Hook, Operation, Reason, Verdict, event_flags};
-use plimsoll_policy::{CompiledPolicy, Mode};
+mod network;
+
+use std::borrow::Cow;
+
+use plimsoll_abi::{Hook, Injection, Operation, Reason, Tampering, Verdict, event_flags, operation};
+use plimsoll_policy::{Capabilities, CompiledPolicy, Mode};
 use plimsoll_proto::v1;
 use plimsoll_sbom::{Gap, InodeKey, InventoryFile};
 
@@ -21,7 +25,7 @@ pub fn explain(event: &Decoded, workload: Option<&Workload>, boot_ns: u64) -> v1
         reason: reason(event.reason).into(),
         hook: hook(event.hook).into(),
         process: Some(process(event)),
-        file: Some(file(event, known)),
+        file: Some(file(event, known, workload)),
         package: known.and_then(|file| file.package.as_ref()).map(|package| v1::Package {
             name: package.name.clone(),
             version: package.version.clone(),
@@ -45,33 +49,29 @@ pub fn explain(event: &Decoded, workload: Option<&Workload>, boot_ns: u64) -> v1
             rule: rule(event, &workload.policy),
         }),
         mode: mode(event, workload).into(),
-        network: network(event),
-        operation: operation(event),
+        network: network::network(event),
+        operation: operation_of(event),
     }
 }
 
-/// The socket's far or own address, for hooks that have one.
-fn network(event: &Decoded) -> Option<v1::Network> {
-    let protocol = match event.raw.protocol {
-        0 => return None,
-        6 => "tcp".to_owned(),
-        17 => "udp".to_owned(),
-        132 => "sctp".to_owned(),
-        262 => "mptcp".to_owned(),
-        number => number.to_string(),
-    };
-    let address = std::net::Ipv6Addr::from(event.raw.address).to_canonical();
-    Some(v1::Network { address: address.to_string(), port: event.raw.port, protocol })
-}
-
 /// What exactly was asked for, in words.
-fn operation(event: &Decoded) -> String {
+fn operation_of(event: &Decoded) -> String {
     let code = u32::try_from(event.raw.operand).ok();
     match event.hook {
         Hook::Operation => {
             let known = code.and_then(|code| Operation::try_from(code).ok());
             known.map_or_else(|| event.raw.operand.to_string(), |operation| operation.name().to_owned())
         }
+        Hook::Socket | Hook::Send | Hook::Listen | Hook::Accept => network::operation(event),
+        Hook::Inject => {
+            let known = code.and_then(|code| Injection::try_from(code).ok());
+            known.map_or_else(|| event.raw.operand.to_string(), |injection| injection.name().to_owned())
+        }
+        Hook::Tamper => {
+            let known = code.and_then(|code| Tampering::try_from(code).ok());
+            known.map_or_else(|| event.raw.operand.to_string(), |tampering| tampering.name().to_owned())
+        }
+        Hook::Capability => Capabilities::name(event.raw.operand),
         _ => String::new(),
     }
 }
@@ -95,9 +95,10 @@ fn process(event: &Decoded) -> v1::Process {
     v1::Process { tgid: event.raw.tgid, tid: event.raw.tid, uid: event.raw.uid, comm: comm(&event.raw.comm), ancestors }
 }
 
-fn file(event: &Decoded, known: Option<&InventoryFile>) -> v1::File {
-    let text = String::from_utf8_lossy(event.path());
-    let raw = if matches!(text, std::borrow::Cow::Owned(_)) { event.path().to_vec() } else { Vec::new() };
+fn file(event: &Decoded, known: Option<&InventoryFile>, workload: Option<&Workload>) -> v1::File {
+    let path = path(event, workload);
+    let text = String::from_utf8_lossy(&path);
+    let raw = if matches!(text, Cow::Owned(_)) { path.to_vec() } else { Vec::new() };
     // The inventory's digest is that of the image's file; a changed copy has another one, which nobody computed.
     let unchanged = known.filter(|_| !event.has(event_flags::UPPER));
     v1::File {
@@ -110,6 +111,26 @@ fn file(event: &Decoded, known: Option<&InventoryFile>) -> v1::File {
         sha256: unchanged.map(|file| file.sha256.to_string()).unwrap_or_default(),
         origin: origin(event).into(),
     }
+}
+
+/// The path, put together from its components where the kernel reported those.
+fn path<'a>(event: &'a Decoded, workload: Option<&Workload>) -> Cow<'a, [u8]> {
+    if !event.has(event_flags::COMPONENTS) {
+        return Cow::Borrowed(event.path());
+    }
+    let mut parts: Vec<&[u8]> = event.components().collect();
+    parts.reverse();
+    if event.has(event_flags::NAME_ONLY) {
+        return Cow::Owned(parts.join(&b'/'));
+    }
+    let volume = usize::try_from(event.raw.operand).unwrap_or(usize::MAX).checked_sub(1);
+    let mounted = volume.and_then(|index| workload.and_then(|workload| workload.volumes.get(index)));
+    let mut path = mounted.map(|volume| volume.path.clone()).unwrap_or_default();
+    for part in parts {
+        path.push(b'/');
+        path.extend_from_slice(part);
+    }
+    Cow::Owned(if path.is_empty() { vec![b'/'] } else { path })
 }
 
 fn origin(event: &Decoded) -> v1::Origin {
@@ -126,6 +147,9 @@ fn origin(event: &Decoded) -> v1::Origin {
 
 /// The evidence that let the file run, or what is missing.
 fn evidence(event: &Decoded, known: Option<&InventoryFile>, workload: Option<&Workload>) -> String {
+    if operation_on_files(event.hook).is_some() {
+        return String::new();
+    }
     let Some(known) = known else { return "none".to_owned() };
     if event.has(event_flags::UPPER) {
         return "changed".to_owned();
@@ -150,8 +174,33 @@ fn rule(event: &Decoded, policy: &CompiledPolicy) -> String {
             let refused = policy.refused.iter().find(|refused| refused.inode == inode);
             refused.map(|refused| refused.why.to_string()).unwrap_or_default()
         }
+        Reason::NetworkRule => network::missing_rule(event, policy),
+        Reason::FileRule => file_rule(event, policy),
         _ => String::new(),
     }
+}
+
+/// The file rule that denies it.
+fn file_rule(event: &Decoded, policy: &CompiledPolicy) -> String {
+    let index = usize::try_from(event.raw.rule).unwrap_or(0).checked_sub(1);
+    let asked = operation_on_files(event.hook).unwrap_or(0);
+    let deciding = index.and_then(|index| policy.files.get(index)).filter(|rule| rule.deny & asked != 0);
+    deciding.map_or_else(|| "a file rule that would not hold under the other name".to_owned(), ToString::to_string)
+}
+
+/// What a hook on files asks for; `None` for other hooks.
+fn operation_on_files(hook: Hook) -> Option<u16> {
+    Some(match hook {
+        Hook::Read => operation::READ,
+        Hook::Write => operation::WRITE,
+        Hook::Create => operation::CREATE,
+        Hook::Remove => operation::REMOVE,
+        // Of the name that would be replaced or made, too.
+        Hook::Rename => operation::RENAME | operation::CREATE | operation::REMOVE,
+        Hook::Link => operation::LINK | operation::CREATE,
+        Hook::Attribute => operation::ATTRIBUTE,
+        _ => return None,
+    })
 }
 
 fn mode(event: &Decoded, workload: Option<&Workload>) -> v1::Mode {
@@ -187,6 +236,7 @@ fn reason(reason: Reason) -> v1::Reason {
         Reason::Tampering => v1::Reason::Tampering,
         Reason::InjectedCode => v1::Reason::InjectedCode,
         Reason::UnlistedScript => v1::Reason::UnlistedScript,
+        Reason::TooDeep => v1::Reason::TooDeep,
     }
 }
 

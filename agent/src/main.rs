@@ -12,8 +12,15 @@ use plimsoll_agent::{
     app,
     config::{Capacity, Config},
     enforcer::Enforcer,
-    sensor::{Sensor, canary, preflight},
-    workload::hook::{self, Answer, Stage},
+    sensor::{
+        Sensor, canary,
+        guard::{self, Absence},
+        preflight,
+    },
+    workload::{
+        hook::{self, Answer, Stage},
+        parser,
+    },
 };
 
 /// Lets containers run what their image's SBOM lists, and nothing else.
@@ -60,6 +67,13 @@ enum Command {
     },
     #[command(name = canary::ARGUMENT, hide = true)]
     CanaryExit,
+    /// Parse SBOMs for the agent that started this, without being able to do anything else.
+    #[command(name = parser::ARGUMENT, hide = true)]
+    SbomParser {
+        /// Show what a parser cannot do instead: each attempt, its end without confinement, and its end with it.
+        #[arg(long)]
+        prove: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -68,6 +82,8 @@ fn main() -> ExitCode {
         Command::RunHook { socket, stage, timeout } => run_hook(&socket, stage, Duration::from_secs(timeout)),
         Command::Preflight { json, cgroups, pins } => run_preflight(json, &cgroups, &pins),
         Command::CanaryExit => Ok(ExitCode::SUCCESS),
+        Command::SbomParser { prove: false } => parser::child::run().map(|()| ExitCode::SUCCESS),
+        Command::SbomParser { prove: true } => prove_parser(),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("plimsoll-agent: {error:#}");
@@ -102,6 +118,7 @@ fn run_preflight(json: bool, cgroups: &Path, pins: &Path) -> anyhow::Result<Exit
     if checks.iter().all(preflight::Check::is_passed) {
         checks.push(prove(cgroups, pins));
     }
+    checks.push(presence(&Config::default().pins));
     let mut out = io::stdout().lock();
     for check in &checks {
         if json {
@@ -111,6 +128,31 @@ fn run_preflight(json: bool, cgroups: &Path, pins: &Path) -> anyhow::Result<Exit
         }
     }
     Ok(if checks.iter().all(preflight::Check::is_passed) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Whether an agent is there. Without one the node still enforces, so that this check never fails.
+fn presence(pins: &Path) -> preflight::Check {
+    const NAME: &str = "agent";
+    preflight::Check::passed(
+        NAME,
+        match guard::absence(pins) {
+            Ok(Some(Absence { seconds, denials, lost })) => format!(
+                "its last sign of life is {seconds} s old; the kernel has counted {denials} denials since, {lost} of them unreported"
+            ),
+            Ok(None) => "none has run since this machine started".to_owned(),
+            Err(error) => format!("nothing is known of one: {error:#}"),
+        },
+    )
+}
+
+/// Exit status 0 if every attempt that otherwise succeeds is denied to a parser.
+fn prove_parser() -> anyhow::Result<ExitCode> {
+    let mut confined = true;
+    for (attempt, before, after) in parser::child::prove()? {
+        println!("{attempt:<24} {before:<8} {after}");
+        confined &= before == "done" && after != "done";
+    }
+    Ok(if confined { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Loads everything beside a running agent's programs, has a canary denied, and removes every trace.
@@ -132,7 +174,7 @@ fn prove(cgroups: &Path, pins: &Path) -> preflight::Check {
 }
 
 fn deny_canary(cgroups: &Path, pins: &Path) -> anyhow::Result<()> {
-    let Sensor { hooks, mut maps } = Sensor::start(pins, &Capacity::default())?;
+    let Sensor { hooks, mut maps, guard: _guard } = Sensor::start(pins, cgroups, &Capacity::default())?;
     let mut enforcer = Enforcer::new(hooks, maps.policy, false)?;
     canary::prove(&mut enforcer, &mut maps.denials, cgroups, &mut Vec::new())?;
     Ok(())

@@ -1,6 +1,6 @@
 //! Prometheus metrics. Label values come from closed sets; nothing a container can name becomes a label.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicU64};
 
 use plimsoll_abi::Stat;
 use prometheus_client::{
@@ -51,6 +51,14 @@ pub struct Metrics {
     pub telemetry_read: Counter,
     /// 1 once the canary was denied.
     pub ready: Gauge,
+    /// Seconds without an agent before this one.
+    pub absence_seconds: Gauge<u64, AtomicU64>,
+    /// Denials and audits of that time.
+    pub absence_denials: Gauge<u64, AtomicU64>,
+    /// Those of them that found the ring full.
+    pub absence_denials_lost: Gauge<u64, AtomicU64>,
+    /// Times that the kernel left a program out that no hook stands behind.
+    pub recursion_misses: Gauge<u64, AtomicU64>,
 }
 
 impl Metrics {
@@ -71,6 +79,14 @@ impl Metrics {
         registry.register("denial_events_read", "Denials and audits read from the kernel", all.denials_read);
         registry.register("telemetry_events_read", "Allowed executions read from the kernel", all.telemetry_read);
         registry.register("ready", "1 once a canary was really denied", all.ready);
+        registry.register("absence_seconds", "Seconds without an agent before this one", all.absence_seconds);
+        registry.register("absence_denials", "Denials and audits while no agent was there", all.absence_denials);
+        registry.register("absence_denials_lost", "Those that found the ring full", all.absence_denials_lost);
+        registry.register(
+            "program_recursion_misses",
+            "Times that the kernel left out a program which no LSM hook stands behind",
+            all.recursion_misses,
+        );
         registry.register_collector(Box::new(KernelCounters(stats)));
         if let Some(exporter) = exporter {
             registry.register_collector(exporter);

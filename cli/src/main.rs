@@ -44,6 +44,14 @@ fn main() -> ExitCode {
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("plimsoll: {error:#}");
-        ExitCode::from(3)
+        ExitCode::from(code(&error))
     })
+}
+
+/// A registry that gives other content than asked for has answered: a check failed.
+fn code(error: &anyhow::Error) -> u8 {
+    match error.downcast_ref() {
+        Some(plimsoll_registry::RegistryError::OtherContent { .. }) => 1,
+        _ => 3,
+    }
 }

@@ -1,12 +1,15 @@
 //! Ways to have the kernel execute a file. Each runs a child and wants it to end with status 0.
 
 use std::{
-    ffi::CString,
+    ffi::CStr,
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
     os::{
-        fd::{AsRawFd as _, FromRawFd as _},
-        unix::{fs::OpenOptionsExt as _, process::CommandExt as _},
+        fd::{AsRawFd as _, FromRawFd as _, RawFd},
+        unix::{
+            fs::OpenOptionsExt as _,
+            process::{CommandExt as _, ExitStatusExt as _},
+        },
     },
     path::Path,
     process::{Command, Stdio},
@@ -108,37 +111,33 @@ pub(crate) fn preload(library: &str, program: &str) -> Attempt {
     bail!("`{program}` ended with {}, and the library did not run: {said}", output.status);
 }
 
-/// In a mount namespace of its own.
-pub(crate) fn unshared(file: &str) -> Attempt {
-    unshare_mounts()?;
-    run(&mut Command::new(file))
-}
-
-/// Under the name of another file that it is bind-mounted over.
-pub(crate) fn bind_mounted(source: &str, target: &str) -> Attempt {
-    unshare_mounts()?;
-    let (from, to) = (CString::new(source)?, CString::new(target)?);
-    // SAFETY: both paths are NUL-terminated, and a bind mount reads neither type nor data.
-    let answer = unsafe { libc::mount(from.as_ptr(), to.as_ptr(), std::ptr::null(), libc::MS_BIND, std::ptr::null()) };
-    if answer != 0 {
-        return Err(io::Error::last_os_error()).with_context(|| format!("cannot mount `{source}` over `{target}`"));
+/// Executes `file`, which may also be killed while it is being loaded: the kernel has given up the old program by then and has
+/// nobody to tell.
+pub(crate) fn or_killed(file: &str) -> Attempt {
+    let status = Command::new(file).status().with_context(|| format!("cannot run `{file}`"))?;
+    match status.signal() {
+        Some(libc::SIGKILL | libc::SIGSEGV) => Ok(Err(io::Error::from_raw_os_error(libc::EPERM))),
+        None if status.success() => Ok(Ok(())),
+        _ => bail!("`{file}` ended with {status}"),
     }
-    run(&mut Command::new(target))
 }
 
-/// With another root directory.
-pub(crate) fn in_chroot(directory: &str, file: &str) -> Attempt {
-    std::os::unix::fs::chroot(directory).with_context(|| format!("cannot chroot to `{directory}`"))?;
-    std::env::set_current_dir("/").context("cannot enter the new root")?;
-    run(&mut Command::new(file))
-}
-
-fn unshare_mounts() -> anyhow::Result<()> {
-    // SAFETY: the process has one thread and no borrowed state in its mount namespace.
-    match unsafe { libc::unshare(libc::CLONE_NEWNS) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()).context("cannot unshare the mount namespace"),
+/// Runs a program that does the loading or executing, and tells from what it writes how that went: `worked` is there if it did,
+/// `denied` if the kernel said no.
+pub(crate) fn watched(worked: &str, denied: &str, command: &[&str]) -> Attempt {
+    let (program, arguments) = command.split_first().context("no command")?;
+    let mut run = Command::new(program);
+    let output =
+        run.args(arguments).stdin(Stdio::null()).output().with_context(|| format!("cannot run `{program}`"))?;
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    if said.contains(worked) {
+        return Ok(Ok(()));
     }
+    if said.contains(denied) {
+        return Ok(Err(io::Error::from_raw_os_error(libc::EPERM)));
+    }
+    bail!("`{program}` ended with {}, and said neither: {said}", output.status);
 }
 
 fn copy_into(file: &str, target: &mut File) -> anyhow::Result<()> {
@@ -147,8 +146,13 @@ fn copy_into(file: &str, target: &mut File) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn run_descriptor(file: &File) -> Attempt {
-    let number = file.as_raw_fd();
+pub(crate) fn run_descriptor(file: &File) -> Attempt {
+    run_at(file.as_raw_fd(), c"", libc::AT_EMPTY_PATH)
+}
+
+/// By `execveat`.
+pub(crate) fn run_at(descriptor: RawFd, name: &CStr, flags: libc::c_int) -> Attempt {
+    let name = name.to_owned();
     // Never executed: the closure below takes its place, and its error comes back as that of `Command`.
     let mut command = Command::new("/nonexistent");
     let replace = move || {
@@ -158,11 +162,11 @@ fn run_descriptor(file: &File) -> Attempt {
         unsafe {
             libc::syscall(
                 libc::SYS_execveat,
-                number,
-                c"".as_ptr(),
+                descriptor,
+                name.as_ptr(),
                 arguments.as_ptr(),
                 environment.as_ptr(),
-                libc::AT_EMPTY_PATH,
+                flags,
             )
         };
         Err(io::Error::last_os_error())
@@ -172,7 +176,7 @@ fn run_descriptor(file: &File) -> Attempt {
     run(&mut command)
 }
 
-fn run(command: &mut Command) -> Attempt {
+pub(crate) fn run(command: &mut Command) -> Attempt {
     match command.status() {
         Err(error) => Ok(Err(error)),
         Ok(status) if status.success() => Ok(Ok(())),

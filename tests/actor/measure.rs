@@ -4,6 +4,7 @@
 use std::{
     ffi::CString,
     io,
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     os::{fd::AsRawFd as _, unix::ffi::OsStrExt as _},
     path::Path,
     time::Duration,
@@ -89,4 +90,21 @@ pub(crate) fn map_exec(file: &Path, times: u32) -> io::Result<()> {
         // SAFETY: the mapping made above, which nothing refers to.
         if unsafe { libc::munmap(page, PAGE) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     })
+}
+
+/// A TCP connection to a listener of its own: `socket`, `connect`, `accept`, and both `close`s.
+pub(crate) fn connect(address: SocketAddr, times: u32) -> io::Result<()> {
+    let listener = TcpListener::bind(address)?;
+    measure(times, || {
+        let client = TcpStream::connect(address)?;
+        // A reset, so that no connection lingers and thousands of them do not run out of ports.
+        rustix::net::sockopt::set_socket_linger(&client, Some(Duration::ZERO))?;
+        listener.accept().map(drop)
+    })
+}
+
+/// `connect` of a datagram socket, again and again: the kernel notes an address and a route, and sends nothing.
+pub(crate) fn connect_udp(address: SocketAddr, times: u32) -> io::Result<()> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    measure(times, || socket.connect(address))
 }

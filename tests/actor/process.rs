@@ -1,6 +1,12 @@
 //! Processes that live longer than one attempt.
 
-use std::{io, mem::MaybeUninit, process::Command};
+use std::{
+    io,
+    mem::MaybeUninit,
+    net::{SocketAddr, TcpStream},
+    path::Path,
+    process::Command,
+};
 
 use anyhow::bail;
 
@@ -67,6 +73,24 @@ pub(crate) fn fork_until_refused(count: usize) -> io::Result<()> {
         unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
     }
     Ok(())
+}
+
+/// Executes `file` and connects to `address`, in turns, until `stop` exists; prints the tally. Whatever is not answered with
+/// `EPERM` counts as a success: the policy was not in force.
+pub(crate) fn deny_loop(file: &str, address: SocketAddr, stop: &Path) {
+    let (mut executed, mut connected, mut denied) = (0_u64, 0_u64, 0_u64);
+    let is_denied = |error: &io::Error| error.raw_os_error() == Some(libc::EPERM);
+    while !stop.exists() {
+        match Command::new(file).status() {
+            Err(error) if is_denied(&error) => denied += 1,
+            Ok(_) | Err(_) => executed += 1,
+        }
+        match TcpStream::connect(address) {
+            Err(error) if is_denied(&error) => denied += 1,
+            Ok(_) | Err(_) => connected += 1,
+        }
+    }
+    println!("executed={executed} connected={connected} denied={denied}");
 }
 
 /// Executes `file` `count` times and prints the tally.

@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::{
     container::{ACTOR, Container, ContainerSpec},
     stage::{Stage, set_up},
+    technique::{Kernels, NETWORK, files},
 };
 
 /// A loop of the actor's.
@@ -23,14 +24,23 @@ const fn looped(name: &'static str, command: [&'static str; 3]) -> Loop {
     Loop { name, command }
 }
 
-const LOOPS: [Loop; 4] = [
+const LOOPS: [Loop; 6] = [
     looped("fork + exec + exit, dynamic program", ["measure-fork-exec", "/usr/bin/true", "150"]),
     looped("fork + exec + exit, static program", ["measure-fork-exec", "/usr/bin/busybox", "150"]),
     looped("open + close", ["measure-open-close", "/usr/bin/true", "3000"]),
     looped("mmap(PROT_EXEC) + munmap", ["measure-map-exec", "/usr/bin/true", "3000"]),
+    looped("TCP connection, made and reset", ["measure-connect", "10.1.0.1:7000", "500"]),
+    looped("connect of a UDP socket", ["measure-connect-udp", "10.1.0.1:7000", "3000"]),
 ];
 const ROUNDS: usize = 3;
-const SITUATIONS: [&str; 3] = ["no agent", "agent, no workload", "enforced workload"];
+const SITUATIONS: [&str; 6] = [
+    "no agent",
+    "agent, no workload",
+    "enforced workload",
+    "with network rules",
+    "with file rules",
+    "beside one with file rules",
+];
 
 /// The least instructions of each loop in each situation: what disturbs a round only ever adds to it.
 type Figures = [[u64; SITUATIONS.len()]; LOOPS.len()];
@@ -39,6 +49,7 @@ type Figures = [[u64; SITUATIONS.len()]; LOOPS.len()];
 pub(crate) fn run() -> Result<()> {
     let mut figures: Figures = [[u64::MAX; SITUATIONS.len()]; LOOPS.len()];
     let free = Container::create(ContainerSpec::of_test_image("free")?)?;
+    bring_up(&free)?;
     // Once for nothing: the page cache fills, and whatever the boot left to do gets done.
     measure_all(&free, 0, &mut figures)?;
     figures = [[u64::MAX; SITUATIONS.len()]; LOOPS.len()];
@@ -46,13 +57,28 @@ pub(crate) fn run() -> Result<()> {
         measure_all(&free, 0, &mut figures)?;
         let stage = set_up(false)?;
         measure_all(&free, 1, &mut figures)?;
-        let enforced = Container::create(stage.spec("enforced", "enforced")?)?;
+        // As an engine starts it, or hooks are attached that only unusual containers cause.
+        let enforced = Container::create(ContainerSpec { usual: true, ..stage.spec("enforced", "enforced")? })?;
+        bring_up(&enforced)?;
         measure_all(&enforced, 2, &mut figures)?;
+        // From here on the hooks of network rules are attached.
+        let restricted = Container::create(stage.spec(NETWORK.name, NETWORK.name)?)?;
+        bring_up(&restricted)?;
+        measure_all(&restricted, 3, &mut figures)?;
+        if Kernels::From6_12.are_running() {
+            // From here on the hooks of file rules are attached too.
+            let mut spec = stage.spec(files::FILES.name, files::FILES.name)?;
+            (files::FILES.configure)(&mut spec);
+            let ruled = Container::create(spec)?;
+            bring_up(&ruled)?;
+            measure_all(&ruled, 4, &mut figures)?;
+            measure_all(&enforced, 5, &mut figures)?;
+        }
         if round + 1 == ROUNDS {
             print(&figures);
-            print_programs(&enforced)?;
+            print_programs(&restricted)?;
         }
-        drop(enforced);
+        drop((enforced, restricted));
         remove(stage)?;
     }
     Ok(())
@@ -64,6 +90,13 @@ fn remove(stage: Stage) -> Result<()> {
     agent.daemon.kill()?;
     drop(collector);
     node.detach()
+}
+
+/// Gives the container addresses that it can connect to.
+fn bring_up(container: &Container) -> Result<()> {
+    let output = container.exec(&[ACTOR, "network", "up"])?;
+    ensure!(output.status == 0, "{output:?}");
+    Ok(())
 }
 
 fn measure_all(container: &Container, situation: usize, figures: &mut Figures) -> Result<()> {
@@ -82,13 +115,19 @@ fn run_loop(container: &Container, looped: &Loop) -> Result<u64> {
 }
 
 fn print(figures: &Figures) {
-    println!("| operation | no agent | agent, no workload | ratio | enforced workload | ratio |");
-    println!("|---|---:|---:|---:|---:|---:|");
-    for (looped, [without, beside, under]) in LOOPS.iter().zip(figures) {
-        let (idle, enforced) = (ratio(*beside, *without), ratio(*under, *without));
-        println!("| {} | {without} | {beside} | {idle} | {under} | {enforced} |", looped.name);
+    let [base, others @ ..] = SITUATIONS;
+    println!("| operation | {base} | {} | ratio |", others.join(" | ratio | "));
+    println!("|---|---:|{}", "---:|---:|".repeat(others.len()));
+    for (looped, [without, others @ ..]) in LOOPS.iter().zip(figures) {
+        let cells: Vec<_> = others.iter().map(|figure| cell(*figure, *without)).collect();
+        println!("| {} | {without} | {} |", looped.name, cells.join(" | "));
     }
     println!("|");
+}
+
+/// A figure and its ratio, or neither where the kernel does not have it.
+fn cell(figure: u64, base: u64) -> String {
+    if figure == u64::MAX { "- | -".to_owned() } else { format!("{figure} | {}", ratio(figure, base)) }
 }
 
 /// Where the instructions go: how often each program ran in a loop, and how long each time.

@@ -82,9 +82,12 @@ fn is_denied(area: &str, technique: &Technique) -> Result<()> {
     let container = enforced(&stage, suite)?;
     let before = stage.denials()?;
     let output = technique.attempt(&container)?;
-    ensure!(output.status == DENIED, "it was not denied: {output:?}");
+    ensure!(output.status == DENIED, "it was not denied: {output:?}; what was: {}", stage.recent(suite.name));
     let query = format!("verdict=deny&hook={}&reason={}", technique.hook, technique.reason);
-    let named = |event: &Value| technique.path.is_none_or(|path| event["file"]["path"] == path);
+    let named = |event: &Value| {
+        technique.path.is_none_or(|path| event["file"]["path"] == path)
+            && technique.address.is_none_or(|address| event["network"]["address"] == address)
+    };
     let event = stage
         .event_after(before, suite.name, &query, named)
         .with_context(|| format!("no {query} of {:?}; there is {}", technique.path, stage.recent(suite.name)))?;

@@ -8,7 +8,7 @@ use libtest_mimic::Trial;
 use crate::{
     container::{ACTOR, Container, image_digest},
     daemon::{Agent, Node, wait_for},
-    stage::{SBOM, policy, policy_with, spec_for, stage},
+    stage::{SBOM, policy_with, spec_for, stage},
     trial,
 };
 
@@ -16,6 +16,8 @@ const CGROUPS: &str = "/sys/fs/cgroup";
 /// A script that drops a program and runs it; it ends with 126 if the shell was not allowed to.
 const DROP_AND_RUN: &[&str] = &["/bin/sh", "-c", "cp /usr/bin/true /tmp/dropped && /tmp/dropped"];
 const SHELL_CANNOT_EXECUTE: i32 = 126;
+/// Lets a workload that is given the cgroup filesystem use it.
+const MOVABLE: &str = "  hardening:\n    kernelFiles: Allow\n";
 
 pub(crate) fn tests() -> Vec<Trial> {
     vec![
@@ -50,7 +52,7 @@ impl Small {
     fn node(number: u16, settings: &str) -> Result<Node> {
         let directory = format!("/run/plimsoll-small-{number}");
         let node = Node::new(Path::new(&directory), number, &image_digest()?, Path::new(SBOM), settings)?;
-        node.write_policy("small.yaml", &policy("small", "Enforce"))?;
+        node.write_policy("small.yaml", &policy_with("small", "Enforce", MOVABLE))?;
         Ok(node)
     }
 
@@ -82,7 +84,7 @@ fn a_policy_that_does_not_fit_is_refused_whole() -> Result<()> {
     let small = Small::start(1, "allowedFiles: 700")?;
     let container = small.container("fits")?;
     is_enforced(&container)?;
-    let wider = policy_with("small", "Enforce", "  anonymousExec: Allow\n");
+    let wider = policy_with("small", "Enforce", &format!("  anonymousExec: Allow\n{MOVABLE}"));
     small.node.write_policy("small.yaml", &wider)?;
     small.agent.daemon.signal(libc::SIGHUP)?;
     wait_for("the reload", || {

@@ -41,7 +41,15 @@ const CAPABILITIES: &[&str] = &[
     "CAP_SYS_RESOURCE",
 ];
 
+/// What they make read-only.
+const SETTINGS: &[&str] = &["/proc/sys", "/proc/sysrq-trigger"];
+
+/// What container engines give by default.
+const USUAL: &[&str] =
+    &["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_KILL", "CAP_NET_BIND_SERVICE", "CAP_SETGID", "CAP_SETUID"];
+
 /// What a container is made of.
+#[expect(clippy::struct_excessive_bools, reason = "they are choices, each of its own")]
 #[derive(Debug, Clone)]
 pub(crate) struct ContainerSpec {
     /// Its name: letters, digits, `-` and `_`.
@@ -58,6 +66,12 @@ pub(crate) struct ContainerSpec {
     pub(crate) mounts: Vec<Value>,
     /// Capabilities beside the usual ones.
     pub(crate) capabilities: Vec<&'static str>,
+    /// Whether it may use every device.
+    pub(crate) devices: bool,
+    /// Whether it has what container engines give to every container, and no more.
+    pub(crate) usual: bool,
+    /// Whether it is among the node's processes.
+    pub(crate) host_processes: bool,
     /// What it runs.
     pub(crate) entrypoint: Vec<String>,
 }
@@ -76,6 +90,9 @@ impl ContainerSpec {
             agent_socket: AGENT_SOCKET.into(),
             mounts: Vec::new(),
             capabilities: Vec::new(),
+            devices: false,
+            usual: false,
+            host_processes: false,
             entrypoint: [ACTOR, "wait"].map(str::to_owned).to_vec(),
         })
     }
@@ -86,13 +103,17 @@ impl ContainerSpec {
             json!({"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755"]}),
             json!({"destination": "/dev/shm", "type": "tmpfs", "source": "shm", "options": ["nosuid", "mode=1777"]}),
             json!({"destination": "/volume", "type": "tmpfs", "source": "volume", "options": ["nosuid"]}),
-            json!({"destination": "/payload", "type": "bind", "source": "/payload", "options": ["rbind", "ro"]}),
+            json!({"destination": "/payload", "type": "bind", "source": "/payload", "options": ["bind", "ro"]}),
         ];
         mounts.extend(self.mounts.iter().cloned());
-        let capabilities: Vec<&str> = CAPABILITIES.iter().chain(&self.capabilities).copied().collect();
+        let base = if self.usual { USUAL } else { CAPABILITIES };
+        let capabilities: Vec<&str> = base.iter().chain(&self.capabilities).copied().collect();
         let capabilities: BTreeMap<&str, &[&str]> =
             ["bounding", "effective", "inheritable", "permitted"].map(|set| (set, capabilities.as_slice())).into();
-        let namespaces = ["pid", "ipc", "uts", "mount", "network"].map(|kind| json!({"type": kind}));
+        let kinds = ["pid", "ipc", "uts", "mount", "network"].into_iter().skip(usize::from(self.host_processes));
+        let namespaces: Vec<Value> = kinds.map(|kind| json!({"type": kind})).collect();
+        // An empty list leaves the runtime's own, which has the usual devices.
+        let devices = if self.devices { json!([{"allow": true, "access": "rwm"}]) } else { json!([]) };
         let mut configuration = json!({
             "ociVersion": "1.0.2",
             "process": {
@@ -107,7 +128,12 @@ impl ContainerSpec {
             "hostname": "plimsoll-test",
             "mounts": mounts,
             "annotations": self.annotations,
-            "linux": {"cgroupsPath": format!("/plimsoll-test/{}", self.id), "namespaces": namespaces},
+            "linux": {
+                "cgroupsPath": format!("/plimsoll-test/{}", self.id),
+                "namespaces": namespaces,
+                "resources": {"devices": devices},
+                "readonlyPaths": if self.usual { SETTINGS } else { &[] },
+            },
         });
         if self.hooks
             && let Some(fields) = configuration.as_object_mut()

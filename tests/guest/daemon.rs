@@ -83,6 +83,15 @@ impl Daemon {
         Ok(())
     }
 
+    /// Waits until a signal has ended it.
+    pub(crate) fn wait_for_signal(&mut self, signal: i32) -> anyhow::Result<()> {
+        let name = self.name;
+        let ended =
+            wait_for("the end of a process", || self.child.try_wait()?.with_context(|| format!("{name} runs")))?;
+        ensure!(ended.signal() == Some(signal), "{name} ended with {ended}");
+        Ok(())
+    }
+
     /// Waits until it ends by itself; its exit code.
     pub(crate) fn wait(&mut self) -> anyhow::Result<i32> {
         let name = self.name;
@@ -99,7 +108,8 @@ impl Daemon {
         })?
     }
 
-    fn ensure_alive(&mut self) -> anyhow::Result<()> {
+    /// That it has not ended; if it has, the error has its log.
+    pub(crate) fn ensure_alive(&mut self) -> anyhow::Result<()> {
         match self.child.try_wait()? {
             Some(status) => bail!("{} ended: {status}\n{}", self.name, self.log()),
             None => Ok(()),
@@ -140,15 +150,22 @@ impl Collector {
         page["events"].as_array().cloned().context("the collector's answer has no events")
     }
 
-    /// All events that match, over all pages.
+    /// How many events match, over all pages.
     pub(crate) fn count(&self, query: &str) -> anyhow::Result<usize> {
-        let (mut count, mut cursor) = (0, String::new());
+        let mut count = 0;
+        self.each(query, |_| count += 1)?;
+        Ok(count)
+    }
+
+    /// Shows every event that matches to `look`, over all pages.
+    pub(crate) fn each(&self, query: &str, mut look: impl FnMut(&Value)) -> anyhow::Result<()> {
+        let mut cursor = String::new();
         loop {
             let page: Value = serde_json::from_str(&get(self.http, &format!("/events?limit=1000&{query}{cursor}"))?)?;
-            count += page["events"].as_array().context("no events in the answer")?.len();
+            page["events"].as_array().context("no events in the answer")?.iter().for_each(&mut look);
             match page["next"].as_str() {
                 Some(next) => cursor = format!("&cursor={next}"),
-                None => return Ok(count),
+                None => return Ok(()),
             }
         }
     }

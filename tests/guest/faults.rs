@@ -106,7 +106,7 @@ fn an_ended_container_frees_its_workload() -> Result<()> {
 /// Whoever can write to another cgroup's `cgroup.procs` could leave its container's cgroup; the label goes along.
 fn a_task_cannot_leave_by_its_cgroup() -> Result<()> {
     let stage = stage()?;
-    let mut spec = stage.spec("escape", "enforced")?;
+    let mut spec = stage.spec("escape", "cgroup-writer")?;
     spec.mounts.push(serde_json::json!({
         "destination": "/host-cgroup", "type": "bind", "source": "/sys/fs/cgroup", "options": ["rbind", "rw"]
     }));

@@ -12,6 +12,7 @@ use libtest_mimic::{Arguments, Trial};
 
 mod baseline;
 mod bench;
+mod budget;
 mod bypass;
 mod capacity;
 mod container;
@@ -19,14 +20,24 @@ mod daemon;
 mod demo;
 mod enforcement;
 mod faults;
+mod files;
+mod network;
 mod no_bpf;
+mod offer;
+mod selftests;
 mod stage;
+mod stress;
+mod tamper;
 mod technique;
+mod upheaval;
 
 /// Runs the tests for a kernel without BPF LSM instead.
 const NO_BPF: &str = "--no-bpf";
 /// Runs the bypass suite alone, with and without a policy.
 const BYPASSES: &str = "--bypasses";
+
+/// Begins the names of tests that run only if they are asked for.
+const UPHEAVAL: &str = "upheaval";
 
 fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
@@ -49,13 +60,19 @@ fn told(outcome: anyhow::Result<()>) -> ExitCode {
 fn test() -> ExitCode {
     let (choices, others): (Vec<String>, Vec<String>) =
         std::env::args().partition(|argument| [NO_BPF, BYPASSES].contains(&argument.as_str()));
-    let mut arguments = Arguments::from_iter(others);
+    let mut arguments = Arguments::from_iter(&others);
     arguments.test_threads = Some(1);
     let tests = match choices.first().map(String::as_str) {
         Some(NO_BPF) => no_bpf::tests(),
         Some(_) => [bypass::baselines(), bypass::denials()].into_iter().flatten().collect(),
+        // It takes two busy processors for ten minutes, so it is run where it is asked for.
+        None if others.iter().any(|argument| argument.contains(UPHEAVAL)) => upheaval::tests(),
         None => all(),
     };
+    if let Err(error) = offer::start() {
+        println!("failed: {error:#}");
+        return ExitCode::FAILURE;
+    }
     let conclusion = libtest_mimic::run(&arguments, tests);
     bypass::print_results();
     conclusion.exit_code()
@@ -63,9 +80,9 @@ fn test() -> ExitCode {
 
 /// First what works without a policy, then what does not with one.
 fn all() -> Vec<Trial> {
-    let calm = [baseline::tests(), bypass::baselines(), enforcement::tests(), bypass::denials()];
-    let trouble = [faults::tests(), capacity::tests()];
-    calm.into_iter().chain(trouble).flatten().collect()
+    let calm = [baseline::tests(), bypass::baselines(), enforcement::tests(), network::tests(), files::tests()];
+    let trouble = [bypass::denials(), faults::tests(), capacity::tests(), tamper::tests()];
+    calm.into_iter().chain(trouble).chain([budget::tests(), stress::tests(), selftests::tests()]).flatten().collect()
 }
 
 /// A test that fails with everything an error has to say.

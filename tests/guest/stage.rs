@@ -60,7 +60,13 @@ pub(crate) fn set_up(report_executions: bool) -> Result<Stage> {
     for suite in suites() {
         node.write_policy(&format!("{}.yaml", suite.name), &policy_with(suite.name, "Enforce", suite.spec))?;
     }
+    node.write_policy("stressed.yaml", &policy("stressed", "Enforce"))?;
     node.write_policy("monitored.yaml", &policy("monitored", "Monitor"))?;
+    let writer = policy_with("cgroup-writer", "Enforce", "  hardening: {kernelFiles: Allow}\n");
+    node.write_policy("cgroup-writer.yaml", &writer)?;
+    for (name, text) in crate::tamper::policies() {
+        node.write_policy(&format!("{name}.yaml"), &text)?;
+    }
     let collector = Collector::start(directory)?;
     let agent = node.start_agent()?;
     Ok(Stage { collector, node, agent })
@@ -110,6 +116,14 @@ impl Stage {
             let found = events.iter().filter(newer).find(|event| matches(event)).cloned();
             found.with_context(|| format!("none matches among {}", brief(&events)))
         })
+    }
+
+    /// Has the agent read its policies again, and waits until they are in force.
+    pub(crate) fn reload(&self) -> Result<()> {
+        const RELOADS: &str = "plimsoll_policy_reloads_total";
+        let before = self.agent.metric(RELOADS)?;
+        self.agent.daemon.signal(libc::SIGHUP)?;
+        self.metric_reaches(RELOADS, before + 1).map(drop)
     }
 
     /// Waits until a metric has at least `value`.

@@ -32,6 +32,14 @@ pub(crate) fn run(workspace: &Workspace) -> Result<PathBuf> {
     Ok(object)
 }
 
+/// Builds `plimsoll` alone. Answers its file.
+pub(crate) fn command_line(workspace: &Workspace) -> Result<PathBuf> {
+    let mut program = Command::new("cargo");
+    program.current_dir(workspace.root()).args(["build", "--locked", "--release", "-p", "plimsoll-cli"]);
+    step::shown("build the command line", &mut program)?;
+    Ok(workspace.release().join("plimsoll"))
+}
+
 /// Builds the kernel programs. Answers their file.
 pub(crate) fn kernel_programs(workspace: &Workspace) -> Result<PathBuf> {
     step::shown("build the kernel programs", &mut cargo_bpf(workspace, "build")?)?;

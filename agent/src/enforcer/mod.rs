@@ -4,13 +4,16 @@
 //! does not fit is taken back whole, and what was in force stays in force.
 
 mod entries;
+mod network;
 
 use std::{
     collections::HashMap,
     time::{Duration, Instant},
 };
 
-use plimsoll_abi::{Label, MAX_INCARNATION, MAX_WORKLOADS, WorkloadRecord, state};
+use plimsoll_abi::{
+    Label, MAX_INCARNATION, MAX_MOUNT_DEPTH, MAX_WORKLOADS, PathKey, Volume, VolumeKey, WorkloadRecord, state,
+};
 use plimsoll_policy::CompiledPolicy;
 
 use self::entries::Entries;
@@ -48,7 +51,7 @@ pub struct ListIdentity {
 }
 
 /// A workload about to be put under enforcement.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Admission {
     /// Its cgroup.
     pub cgroup: u64,
@@ -56,6 +59,37 @@ pub struct Admission {
     pub root_dev: u32,
     /// The runtime's mount namespace.
     pub runtime_mnt_ns: u32,
+    /// Whether it can reach files of the node.
+    pub reach: bool,
+    /// What the runtime mounted into it.
+    pub volumes: Vec<Mounted>,
+}
+
+/// A volume of a workload.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Mounted {
+    /// The filesystem, in the kernel's encoding.
+    pub dev: u32,
+    /// Number of the mount's root on it.
+    pub ino: u64,
+    /// Where it is mounted, from the container's root: bytes, as file names are.
+    pub path: Vec<u8>,
+    /// Other names of the same directory, by other mounts of the container.
+    pub also: Vec<Vec<u8>>,
+}
+
+impl Mounted {
+    /// As the kernel holds it; `number` counts a workload's volumes from 1.
+    fn kernel(&self, label: Label, number: u32, key: &PathKey) -> (VolumeKey, Volume) {
+        let mut volume = Volume { number, depth: 0, components: [0; MAX_MOUNT_DEPTH] };
+        let parts = self.path.split(|byte| *byte == b'/').rev().filter(|part| !part.is_empty());
+        for (component, part) in volume.components.iter_mut().zip(parts) {
+            *component = key.component(part);
+            volume.depth += 1;
+        }
+        let Label { slot, incarnation } = label;
+        (VolumeKey { ino: self.ino, dev: self.dev, slot, incarnation, reserved: 0 }, volume)
+    }
 }
 
 struct List {
@@ -100,7 +134,9 @@ impl Enforcer {
     /// Takes over the maps as an earlier agent, if any, left them.
     /// `report_executions` says whether workloads report what they were allowed to execute.
     pub fn new(hooks: Hooks, maps: PolicyMaps, report_executions: bool) -> Result<Self, EnforceError> {
-        let highest = maps.allow.keys()?.iter().map(|key| key.allowlist).max().unwrap_or(0);
+        let lists = maps.allow.keys()?.into_iter().map(|key| key.allowlist);
+        let lists = lists.chain(maps.capabilities.keys()?).chain(maps.files.list_ids()?);
+        let highest = lists.max().unwrap_or(0).max(network::highest_id(&maps.network)?);
         let mut enforcer = Self {
             hooks,
             maps,
@@ -130,12 +166,13 @@ impl Enforcer {
     /// Puts a new workload under `policy`. When this returns, the kernel holds it all.
     pub fn admit(
         &mut self,
-        admission: Admission,
+        admission: &Admission,
         identity: &ListIdentity,
         policy: &CompiledPolicy,
     ) -> Result<Label, EnforceError> {
         let list = self.list(identity, policy)?;
-        let state = policy.state(list) | self.reports;
+        let reach = if admission.reach { state::REACH } else { 0 };
+        let state = policy.state(list) | self.reports | reach;
         let label = self.require(state).and_then(|()| self.occupy(admission, state));
         match label {
             Ok(label) => {
@@ -159,11 +196,13 @@ impl Enforcer {
         if self.used.get(&label) == Some(identity) {
             return Ok(());
         }
-        if self.maps.slots.get(label.slot)?.incarnation != label.incarnation {
+        let record = self.maps.slots.get(label.slot)?;
+        if record.incarnation != label.incarnation {
             return Err(EnforceError::Unknown(label));
         }
         let list = self.list(identity, policy)?;
-        let state = policy.state(list) | self.reports;
+        // What the container can reach is the runtime's doing; no policy changes it.
+        let state = policy.state(list) | self.reports | record.state & state::REACH;
         let switched = self.require(state).and_then(|()| Ok(self.maps.slots.switch(label.slot, state)?));
         if let Err(error) = switched {
             self.release(identity);
@@ -184,6 +223,7 @@ impl Enforcer {
         }
         if self.maps.slots.get(label.slot)?.incarnation == label.incarnation {
             self.maps.slots.switch(label.slot, 0)?;
+            self.maps.files.remove_volumes(label.slot)?;
         }
         if let Some(identity) = self.used.remove(&label) {
             self.release(&identity);
@@ -192,7 +232,7 @@ impl Enforcer {
     }
 
     /// Puts a workload in force that no file is allowed in; for the canary.
-    pub fn admit_nothing(&mut self, admission: Admission) -> Result<Label, EnforceError> {
+    pub fn admit_nothing(&mut self, admission: &Admission) -> Result<Label, EnforceError> {
         self.occupy(admission, state::ACTIVE | state::ENFORCE)
     }
 
@@ -218,13 +258,27 @@ impl Enforcer {
         for key in &orphans {
             self.maps.allow.remove(*key)?;
         }
-        Ok(orphans.len())
+        for id in self.maps.capabilities.keys()?.into_iter().filter(|id| !live.contains(id)) {
+            self.maps.capabilities.remove(id)?;
+        }
+        for list in self.maps.files.list_ids()?.into_iter().filter(|list| !live.contains(list)) {
+            self.maps.files.remove_list(list)?;
+        }
+        for key in self.maps.files.rule_keys()?.into_iter().filter(|key| !live.contains(&key.list)) {
+            self.maps.files.remove_rule(key)?;
+        }
+        Ok(orphans.len() + network::forget_orphans(&mut self.maps.network, &live)?)
     }
 
     /// Lets go of hooks that no workload in force needs any more.
     pub fn release_hooks(&mut self) -> Result<(), EnforceError> {
         let states: Vec<u64> = self.found()?.into_iter().map(|found| found.state).collect();
         self.hooks.retain(&states).map_err(EnforceError::Hook)
+    }
+
+    /// How often the kernel has left a program out, see [`Hooks::recursion_misses`].
+    pub fn recursion_misses(&self) -> std::io::Result<u64> {
+        self.hooks.recursion_misses()
     }
 
     /// Entries in force, over all lists.
@@ -261,7 +315,7 @@ impl Enforcer {
     }
 
     /// Takes a free slot, fills it, and ties the cgroup to it last.
-    fn occupy(&mut self, admission: Admission, state: u64) -> Result<Label, EnforceError> {
+    fn occupy(&mut self, admission: &Admission, state: u64) -> Result<Label, EnforceError> {
         for slot in 0..MAX_WORKLOADS {
             let record = self.maps.slots.get(slot)?;
             // A slot that has had all its tenants rests until the node restarts.
@@ -279,6 +333,11 @@ impl Enforcer {
                     reserved: 0,
                 },
             )?;
+            self.maps.files.remove_volumes(slot)?;
+            let volumes = admission.volumes.iter().zip(1..);
+            let volumes: Vec<_> =
+                volumes.map(|(volume, number)| volume.kernel(label, number, &self.maps.files.key())).collect();
+            self.maps.files.set_volumes(slot, &volumes)?;
             self.maps.slots.switch(slot, state)?;
             if let Err(error) = self.maps.cgroups.insert(admission.cgroup, label) {
                 self.maps.slots.switch(slot, 0)?;

@@ -8,6 +8,8 @@ use std::ops::Range;
 const MAGIC: u16 = 0xeb9f;
 const STRUCT: u32 = 4;
 const UNION: u32 = 5;
+const FUNC: u32 = 12;
+const FUNC_PROTO: u32 = 13;
 /// Anonymous members nest only a few levels; a cycle would be a broken BTF.
 const MAX_NESTING: u32 = 16;
 
@@ -24,6 +26,8 @@ pub enum BtfError {
     NoStruct(&'static str),
     #[error("the kernel's `struct {structure}` has no field `{field}`")]
     NoField { structure: &'static str, field: &'static str },
+    #[error("the kernel has no function `{0}`")]
+    NoFunction(&'static str),
     #[error("field `{field}` of the kernel's `struct {structure}` is a bit field")]
     BitField { structure: &'static str, field: &'static str },
 }
@@ -31,6 +35,9 @@ pub enum BtfError {
 struct Type {
     name: u32,
     kind: u32,
+    /// Members, parameters or values.
+    count: u32,
+    /// Bytes, or, for kinds that refer to another type, its id.
     size: u32,
     members: Vec<Member>,
 }
@@ -57,7 +64,7 @@ impl std::fmt::Debug for Btf {
 impl Btf {
     /// Parses the kernel's own BTF.
     pub fn parse(bytes: &[u8]) -> Result<Self, BtfError> {
-        let void = Type { name: 0, kind: 0, size: 0, members: Vec::new() };
+        let void = Type { name: 0, kind: 0, count: 0, size: 0, members: Vec::new() };
         let mut btf = Self { strings: Vec::new(), types: vec![void] };
         btf.append(bytes)?;
         Ok(btf)
@@ -90,6 +97,14 @@ impl Btf {
     /// Whether a structure has a field.
     pub fn has(&self, structure: &'static str, field: &'static str) -> bool {
         self.structure(structure).is_ok_and(|found| self.find(found, field, 0).is_some())
+    }
+
+    /// How many parameters a function has.
+    pub fn parameters(&self, function: &'static str) -> Result<u32, BtfError> {
+        let named = |candidate: &&Type| candidate.kind == FUNC && self.name(candidate.name) == function.as_bytes();
+        let prototype = self.types.iter().find(named).and_then(|found| self.types.get(found.size as usize));
+        let prototype = prototype.filter(|prototype| prototype.kind == FUNC_PROTO);
+        prototype.map(|prototype| prototype.count).ok_or(BtfError::NoFunction(function))
     }
 
     fn structure(&self, name: &'static str) -> Result<&Type, BtfError> {
@@ -158,18 +173,18 @@ impl Reader<'_> {
                 }
             }
             // PTR, FWD, TYPEDEF, VOLATILE, CONST, RESTRICT, FUNC, FLOAT, TYPE_TAG: the header is all.
-            2 | 7..=12 | 16 | 18 => {}
+            2 | 7..=FUNC | 16 | 18 => {}
             // INT, VAR, DECL_TAG: one word.
             1 | 14 | 17 => self.at += 4,
             // ARRAY: three words.
             3 => self.at += 12,
             // ENUM, FUNC_PROTO: two words each.
-            6 | 13 => self.at += 8 * count as usize,
+            6 | FUNC_PROTO => self.at += 8 * count as usize,
             // DATASEC, ENUM64: three words each.
             15 | 19 => self.at += 12 * count as usize,
             _ => return Err(BtfError::Kind { kind, offset }),
         }
-        Ok(Type { name, kind, size, members })
+        Ok(Type { name, kind, count, size, members })
     }
 
     fn member(&mut self, has_bit_size: bool) -> Result<Member, BtfError> {

@@ -62,8 +62,9 @@ pub fn prove(
     // What waited while no agent ran may fill the ring; the canary's event needs room.
     drain(denials, None, others);
     // No task is in mount namespace 0, so every task in the cgroup counts as inside.
-    let admission = Admission { cgroup: cgroup.id, root_dev: 0, runtime_mnt_ns: 0 };
-    let label = enforcer.admit_nothing(admission)?;
+    let volumes = Vec::new();
+    let admission = Admission { cgroup: cgroup.id, root_dev: 0, runtime_mnt_ns: 0, reach: false, volumes };
+    let label = enforcer.admit_nothing(&admission)?;
     let outcome = run(&program, &cgroup);
     enforcer.dismiss(label)?;
     let reported = drain(denials, Some(label), others);

@@ -1,6 +1,8 @@
 //! Typed handles on the kernel maps.
 #![expect(missing_debug_implementations, reason = "handles on kernel objects; those of `aya` have none either")]
 
+mod network;
+
 use std::{
     io,
     os::fd::{AsFd as _, AsRawFd as _},
@@ -8,11 +10,14 @@ use std::{
     sync::atomic::{AtomicU8, AtomicU64, Ordering},
 };
 
+pub use self::network::{NetworkMaps, PrefixKey};
 use aya::{
     Ebpf, Pod,
     maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf},
 };
 use plimsoll_abi::{AllowKey, AllowValue, CGROUP_MARKS, Label, MAX_WORKLOADS, Stat, WorkloadRecord, map_names};
+
+use super::files::FileMaps;
 
 /// A map operation that failed.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +39,8 @@ pub enum MapError {
         #[source]
         source: io::Error,
     },
+    #[error("cannot get random bytes for the key that paths are hashed with")]
+    Random(#[source] io::Error),
     #[error("slot {0} is outside the workload array")]
     Slot(u32),
 }
@@ -76,20 +83,29 @@ pub struct PolicyMaps {
     pub cgroups: CgroupMap,
     /// Workload slots.
     pub slots: WorkloadSlots,
+    /// Network rules.
+    pub network: NetworkMaps,
+    /// Capabilities that may be used.
+    pub capabilities: CapabilityMap,
+    /// File rules and volumes.
+    pub files: FileMaps,
 }
 
 impl Maps {
     /// `since_unix_ns` is when the counters were pinned, and so began.
     pub(super) fn take(ebpf: &mut Ebpf, since_unix_ns: u64) -> Result<Self, MapError> {
+        let marks = ebpf.map(map_names::CGROUP_MARKS).ok_or(MapError::Missing(map_names::CGROUP_MARKS))?;
+        let marks = Shared::map(marks, map_names::CGROUP_MARKS, CGROUP_MARKS)?;
+        let files = FileMaps::take(ebpf)?;
         let mut take = |name: &'static str| ebpf.take_map(name).ok_or(MapError::Missing(name));
         Ok(Self {
             policy: PolicyMaps {
                 allow: AllowMap(typed(take(map_names::ALLOW)?, map_names::ALLOW)?),
-                cgroups: CgroupMap {
-                    marks: Shared::map(&take(map_names::CGROUP_MARKS)?, map_names::CGROUP_MARKS, CGROUP_MARKS)?,
-                    map: typed(take(map_names::CGROUPS)?, map_names::CGROUPS)?,
-                },
+                cgroups: CgroupMap { marks, map: typed(take(map_names::CGROUPS)?, map_names::CGROUPS)? },
                 slots: WorkloadSlots::share(take(map_names::WORKLOADS)?)?,
+                network: NetworkMaps::new(take(map_names::ADDRESSES)?, take(map_names::SOCKETS)?)?,
+                capabilities: CapabilityMap(typed(take(map_names::CAPABILITIES)?, map_names::CAPABILITIES)?),
+                files,
             },
             stats: Stats { counters: typed(take(map_names::STATS)?, map_names::STATS)?, since_unix_ns },
             denials: Ring(typed(take(map_names::DENIALS)?, map_names::DENIALS)?),
@@ -98,7 +114,17 @@ impl Maps {
     }
 }
 
-fn typed<T>(map: Map, name: &'static str) -> Result<T, MapError>
+/// A map that stays with the programs: those that are loaded later name it by its descriptor, which must not be closed.
+pub(super) fn borrowed<'a, T>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<T, MapError>
+where
+    T: TryFrom<&'a mut Map, Error = aya::maps::MapError>,
+{
+    let map = ebpf.map_mut(name).ok_or(MapError::Missing(name))?;
+    T::try_from(map).map_err(|source| MapError::Refused { map: name, operation: "its type", source })
+}
+
+/// A map that whoever takes it keeps open as long as the programs, for the same reason.
+pub(super) fn typed<T>(map: Map, name: &'static str) -> Result<T, MapError>
 where
     T: TryFrom<Map, Error = aya::maps::MapError>,
 {
@@ -167,7 +193,7 @@ impl CgroupMap {
     }
 }
 
-fn absent_is_fine(outcome: Result<(), aya::maps::MapError>, map: &'static str) -> Result<(), MapError> {
+pub(super) fn absent_is_fine(outcome: Result<(), aya::maps::MapError>, map: &'static str) -> Result<(), MapError> {
     match outcome {
         Ok(()) | Err(aya::maps::MapError::KeyNotFound | aya::maps::MapError::ElementNotFound) => Ok(()),
         Err(aya::maps::MapError::SyscallError(error)) if error.io_error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -175,8 +201,29 @@ fn absent_is_fine(outcome: Result<(), aya::maps::MapError>, map: &'static str) -
     }
 }
 
-fn refused(map: &'static str, operation: &'static str, source: aya::maps::MapError) -> MapError {
+pub(super) fn refused(map: &'static str, operation: &'static str, source: aya::maps::MapError) -> MapError {
     MapError::Refused { map, operation, source }
+}
+
+/// Sets of capabilities of all generations.
+pub struct CapabilityMap(HashMap<MapData, u32, u64>);
+
+impl CapabilityMap {
+    /// Adds or replaces one set.
+    pub fn insert(&mut self, allowlist: u32, capabilities: u64) -> Result<(), MapError> {
+        let inserted = self.0.insert(allowlist, capabilities, 0);
+        inserted.map_err(|source| refused(map_names::CAPABILITIES, "an insertion", source))
+    }
+
+    /// Drops one set; that it is not there is no error.
+    pub fn remove(&mut self, allowlist: u32) -> Result<(), MapError> {
+        absent_is_fine(self.0.remove(&allowlist), map_names::CAPABILITIES)
+    }
+
+    /// Allowlists that have a set.
+    pub fn keys(&self) -> Result<Vec<u32>, MapError> {
+        self.0.keys().map(|key| key.map_err(|source| refused(map_names::CAPABILITIES, "reading", source))).collect()
+    }
 }
 
 /// An array that is mapped into this process, so that a change is one store.

@@ -2,6 +2,8 @@
 
 pub mod btf;
 pub mod canary;
+pub mod files;
+pub mod guard;
 pub mod hooks;
 pub mod maps;
 pub mod offsets;
@@ -33,6 +35,18 @@ const MAPS: &[&str] = &[
     map_names::TELEMETRY,
     map_names::STATS,
     map_names::SEQUENCE,
+    map_names::ADDRESSES,
+    map_names::SOCKETS,
+    map_names::CAPABILITIES,
+    map_names::AGENTS,
+    map_names::PLACES,
+    map_names::OBJECTS,
+    map_names::HEARTBEAT,
+    map_names::FILE_RULES,
+    map_names::FILE_LISTS,
+    map_names::VOLUMES,
+    map_names::VOLUME_FILTERS,
+    map_names::PATH_KEY,
 ];
 
 /// Why the kernel programs are not in force.
@@ -54,6 +68,16 @@ pub enum SensorError {
         #[source]
         source: ProgramError,
     },
+    #[error("{feature} need Linux {}.{} or later", oldest.0, oldest.1)]
+    TooOld { feature: &'static str, oldest: (u32, u32) },
+    #[error("cannot ask the kernel for the link of `{hook}`")]
+    Link {
+        hook: &'static str,
+        #[source]
+        source: aya::programs::links::LinkError,
+    },
+    #[error(transparent)]
+    Guard(#[from] guard::GuardError),
     #[error("cannot pin under `{path}`")]
     Pin {
         path: PathBuf,
@@ -62,6 +86,12 @@ pub enum SensorError {
     },
     #[error("cannot prepare the pin directory `{path}`; is a bpf filesystem mounted at /sys/fs/bpf?")]
     PinDirectory {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("cannot open the cgroup hierarchy `{path}`")]
+    Cgroups {
         path: PathBuf,
         #[source]
         source: io::Error,
@@ -85,12 +115,14 @@ pub struct Sensor {
     pub hooks: Hooks,
     /// What user space does with their maps.
     pub maps: maps::Maps,
+    /// What protects the agent.
+    pub guard: guard::Guard,
 }
 
 impl Sensor {
     /// Loads the programs onto the maps pinned under `root` (made if they are not there), attaches, pins the new
-    /// links, and only then lets go of an earlier agent's.
-    pub fn start(root: &Path, capacity: &Capacity) -> Result<Self, SensorError> {
+    /// links, and only then lets go of an earlier agent's. `cgroups` is the root of the cgroup v2 hierarchy.
+    pub fn start(root: &Path, cgroups: &Path, capacity: &Capacity) -> Result<Self, SensorError> {
         if OBJECT.is_empty() {
             return Err(SensorError::NoObject);
         }
@@ -114,12 +146,17 @@ impl Sensor {
             loader.map_pin_path(name, maps.join(name));
         }
         let ebpf = loader.load(OBJECT)?;
-        let mut hooks = Hooks::attach(ebpf, new_link_directory(&links)?, &earlier)?;
+        let mut hooks = Hooks::attach(ebpf, new_link_directory(&links)?, cgroups, &earlier)?;
         for directory in earlier {
             remove_links(&directory)?;
         }
+        for name in MAPS {
+            hooks.objects_mut().add_pinned_map(&maps.join(name))?;
+        }
+        hooks.objects_mut().forget_others()?;
+        let guard = guard::Guard::take(hooks.ebpf_mut(), &[root, &version, &maps, &links])?;
         let maps = maps::Maps::take(hooks.ebpf_mut(), pinned_since(&maps.join(map_names::STATS))?)?;
-        Ok(Self { hooks, maps })
+        Ok(Self { hooks, maps, guard })
     }
 }
 

@@ -52,9 +52,7 @@ fn read_file(path: &'static str) -> Result<Vec<u8>, OffsetsError> {
 }
 
 fn resolve(btf: &Btf) -> Result<Offsets, OffsetsError> {
-    if btf.offset("cgroup", "self")? != 0 {
-        return Err(OffsetsError::NotFirst("cgroup", "self"));
-    }
+    ensure_first(btf)?;
     let at = |structure, field| btf.offset(structure, field);
     let overlay = overlay(btf)?;
     Ok(Offsets {
@@ -81,8 +79,62 @@ fn resolve(btf: &Btf) -> Result<Offsets, OffsetsError> {
         cgroup_kn: at("cgroup", "kn")?,
         cgroup_parent: at("cgroup_subsys_state", "parent")?,
         kn_id: at("kernfs_node", "id")?,
+        socket_sk: at("socket", "sk")?,
+        sk_family: at("sock_common", "skc_family")?,
+        sk_num: at("sock_common", "skc_num")?,
+        sk_address: at("sock_common", "skc_rcv_saddr")?,
+        sk_address6: at("sock_common", "skc_v6_rcv_saddr")?,
+        sk_protocol: at("sock", "sk_protocol")?,
+        sk_cgroup: at("sock", "sk_cgrp_data")? + at("sock_cgroup_data", "cgroup")?,
+        peer_address: at("sock_common", "skc_daddr")?,
+        peer_address6: at("sock_common", "skc_v6_daddr")?,
+        msg_control: at("msghdr", "msg_control")?,
+        msg_control_len: at("msghdr", "msg_controllen")?,
+        file_mode: at("file", "f_mode")?,
+        inode_mode: at("inode", "i_mode")?,
+        inode_rdev: at("inode", "i_rdev")?,
+        dentry_parent: at("dentry", "d_parent")?,
+        path_mnt: at("path", "mnt")?,
+        mnt_sb: at("vfsmount", "mnt_sb")?,
+        mnt_root: at("vfsmount", "mnt_root")?,
+        task_group_leader: at("task_struct", "group_leader")?,
+        task_start_boottime: at("task_struct", "start_boottime")?,
+        map_id: at("bpf_map", "id")?,
+        prog_aux: at("bpf_prog", "aux")?,
+        prog_aux_id: at("bpf_prog_aux", "id")?,
+        link_id: at("bpf_link", "id")?,
+        proc_inode_pid: at("proc_inode", "pid")?.wrapping_sub(at("proc_inode", "vfs_inode")?),
+        pid_number: at("pid", "numbers")? + at("upid", "nr")?,
+        qstr_name: at("qstr", "name")?,
+        task_real_cred: at("task_struct", "real_cred")?,
+        unix_dentry: at("unix_sock", "path")? + at("path", "dentry")?,
+        file_flags: at("file", "f_flags")?,
+        dentry_sb: at("dentry", "d_sb")?,
+        dentry_flags: at("dentry", "d_flags")?,
+        dentry_length: at("dentry", "d_name")? + at("qstr", "len")?,
+        dentry_short: short_name(btf)?,
+        iattr_valid: at("iattr", "ia_valid")?,
+        setattr_dentry: u64::from(btf.parameters("bpf_lsm_inode_setattr")? == 3),
+        task_mm: at("task_struct", "mm")?,
+        mm_exe_file: at("mm_struct", "exe_file")?,
         ..overlay
     })
+}
+
+/// That these fields begin their structures: the programs take the one's address for the other's.
+fn ensure_first(btf: &Btf) -> Result<(), OffsetsError> {
+    for (structure, field) in [("cgroup", "self"), ("sock", "__sk_common"), ("request_sock", "__req_common")] {
+        if btf.offset(structure, field)? != 0 {
+            return Err(OffsetsError::NotFirst(structure, field));
+        }
+    }
+    Ok(())
+}
+
+/// A dentry's own room for short names, which got another name in 6.14.
+fn short_name(btf: &Btf) -> Result<u64, BtfError> {
+    let field = if btf.has("dentry", "d_iname") { "d_iname" } else { "d_shortname" };
+    btf.offset("dentry", field)
 }
 
 /// Kernels before 6.5 keep the lower path inside the overlay inode, later ones behind a pointer. Either follows the upper

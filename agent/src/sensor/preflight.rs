@@ -79,11 +79,21 @@ fn kernel() -> Check {
     const NAME: &str = "kernel";
     const OLDEST: (u32, u32) = (6, 1);
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
-    let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
-    match (numbers.next(), numbers.next()) {
-        (Some(major), Some(minor)) if (major, minor) >= OLDEST => Check::passed(NAME, release),
+    match version(&release) {
+        Some(version) if version >= OLDEST => Check::passed(NAME, release),
         _ => Check::failed(NAME, format!("{release} is older than 6.1"), "use a kernel of version 6.1 or later"),
     }
+}
+
+/// The first two numbers of a kernel's release.
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+    Some((numbers.next()?, numbers.next()?))
+}
+
+/// Whether this kernel is of that version or later; one whose release says no version is not.
+pub(super) fn kernel_is_at_least(oldest: (u32, u32)) -> bool {
+    version(&rustix::system::uname().release().to_string_lossy()).is_some_and(|version| version >= oldest)
 }
 
 fn lsm() -> Check {

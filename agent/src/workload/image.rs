@@ -1,16 +1,25 @@
 //! From a container's layers and its SBOM to an inventory that events can be explained with.
 
 use std::{
+    cell::OnceCell,
     collections::HashMap,
-    fs::File,
-    io::{self, Read as _},
+    io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
+    time::Instant,
 };
 
-use plimsoll_sbom::{InodeKey, Inventory, InventoryFile, Limits, SbomError, Sha256};
+use plimsoll_policy::SbomTrust;
+use plimsoll_rootfs::{LayerCache, Options, RootfsError, Tree};
+use plimsoll_sbom::{Coverage, EvidenceClass, InodeKey, Inventory, InventoryFile, Sha256};
 
-use super::{mounts, mounts::Overlay, spec::within};
+use super::{
+    mounts,
+    mounts::Overlay,
+    parser::{Parser, ParserError},
+    sources::{Evidence, SourceError, Sourced, Sources},
+    spec::within,
+};
 
 /// Why an image has no inventory.
 #[derive(Debug, thiserror::Error)]
@@ -22,24 +31,24 @@ pub enum ImageError {
     NoDigest,
     #[error("{0:?} is not an image digest, which reads `sha256:` and 64 hexadecimal digits")]
     Digest(String),
-    #[error("no SBOM for image `{digest}`: `{path}` does not exist; put the image's SBOM there")]
-    NoSbom { digest: Sha256, path: PathBuf },
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error("cannot use the SBOM from {place}")]
+    Sbom {
+        place: String,
+        #[source]
+        source: ParserError,
+    },
     #[error("cannot read `{path}`")]
     Read {
         path: PathBuf,
         #[source]
         source: io::Error,
     },
-    #[error("cannot use SBOM `{path}`")]
-    Sbom {
-        path: PathBuf,
-        #[source]
-        source: SbomError,
-    },
     #[error("layer `{path}` is on {filesystem}, whose inodes cannot be told apart reliably from user space")]
     Filesystem { path: PathBuf, filesystem: &'static str },
     #[error("cannot read the image's layers")]
-    Rootfs(#[from] plimsoll_rootfs::RootfsError),
+    Rootfs(#[from] RootfsError),
 }
 
 /// An image, as far as its code goes.
@@ -47,10 +56,14 @@ pub enum ImageError {
 pub struct Image {
     /// Digest of its manifest.
     pub digest: Sha256,
-    /// Names the layers and the SBOM; equal for equal content.
+    /// Names the layers and the evidence; equal for equal content.
     pub identity: String,
     /// Its exec-capable files with their evidence.
     pub inventory: Inventory,
+    /// Who had to sign the SBOM when it was used.
+    pub trust: SbomTrust,
+    /// Its layers on the node.
+    pub overlay: Overlay,
     by_inode: HashMap<InodeKey, usize>,
 }
 
@@ -66,7 +79,9 @@ type Shared = Arc<Mutex<Option<Arc<Image>>>>;
 /// Images seen so far: the layers of one are read once, whatever the number of its containers.
 #[derive(Debug)]
 pub struct Images {
-    sboms: PathBuf,
+    sources: Sources,
+    parser: Parser,
+    layers: LayerCache,
     host: PathBuf,
     /// At most [`Images::CAPACITY`]; the inner lock makes later callers wait for the first one's work.
     known: Mutex<HashMap<(Vec<PathBuf>, Sha256), Shared>>,
@@ -75,22 +90,44 @@ pub struct Images {
 impl Images {
     const CAPACITY: usize = 256;
 
-    /// Finds SBOMs in `sboms`, and layers under `host`.
-    pub fn new(sboms: PathBuf, host: PathBuf) -> Self {
-        Self { sboms, host, known: Mutex::new(HashMap::new()) }
+    /// Finds layers under `host`.
+    pub fn new(sources: Sources, parser: Parser, layers: LayerCache, host: PathBuf) -> Self {
+        Self { sources, parser, layers, host, known: Mutex::new(HashMap::new()) }
     }
 
-    /// The inventory of the image with `digest`, whose layers are `overlay`'s.
-    pub fn load(&self, digest: Option<&str>, overlay: &Overlay) -> Result<Arc<Image>, ImageError> {
+    /// The inventory of the image with `digest`, whose layers are `overlay`'s, by an SBOM that satisfies `trust`.
+    pub fn load(
+        &self,
+        digest: Option<&str>,
+        reference: Option<&str>,
+        overlay: &Overlay,
+        trust: &SbomTrust,
+    ) -> Result<Arc<Image>, ImageError> {
         let text = digest.ok_or(ImageError::NoDigest)?;
         let Ok(digest) = text.parse::<Sha256>() else { return Err(ImageError::Digest(text.to_owned())) };
-        let (path, bytes) = self.read_sbom(digest)?;
-        let shared = self.slot((overlay.layers.clone(), Sha256::of(&bytes)));
+        let layers: Vec<PathBuf> = overlay.layers.iter().map(|layer| within(&self.host, layer)).collect();
+        for layer in &layers {
+            supported(layer)?;
+        }
+        let tree = LazyTree { layers: &layers, cache: &self.layers, digest, read: OnceCell::new() };
+        let sourced = self.sources.find(digest, reference, trust, &|| tree.get())?;
+        let content = sourced.identity();
+        let shared = self.slot((overlay.layers.clone(), content));
         let mut image = shared.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(image) = image.as_ref().filter(|image| image.digest == digest) {
+        if let Some(image) = image.as_ref().filter(|image| image.digest == digest && image.trust == *trust) {
             return Ok(Arc::clone(image));
         }
-        let built = Arc::new(self.build(digest, overlay, &path, &bytes)?);
+        let names: Vec<String> = overlay.layers.iter().map(|layer| mounts::display(layer)).collect();
+        let inventory = self.inventory(digest, tree.get()?, sourced)?;
+        let by_inode = inventory.files.iter().enumerate().map(|(index, file)| (file.inode, index)).collect();
+        let built = Arc::new(Image {
+            digest,
+            identity: format!("{content}\n{}", names.join("\n")),
+            inventory,
+            trust: trust.clone(),
+            overlay: overlay.clone(),
+            by_inode,
+        });
         Ok(Arc::clone(image.insert(built)))
     }
 
@@ -103,39 +140,66 @@ impl Images {
         Arc::clone(known.entry(key).or_default())
     }
 
-    fn read_sbom(&self, digest: Sha256) -> Result<(PathBuf, Vec<u8>), ImageError> {
-        let path = self.sboms.join(format!("{}.json", digest.to_string().replace(':', "-")));
-        let limit = Limits::default().max_bytes as u64;
-        let file = File::open(&path).map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => ImageError::NoSbom { digest, path: path.clone() },
-            _ => ImageError::Read { path: path.clone(), source },
-        })?;
-        let mut bytes = Vec::new();
-        // One byte more than allowed: the parser then says that it is too large.
-        let read = file.take(limit + 1).read_to_end(&mut bytes);
-        match read {
-            Ok(_) => Ok((path, bytes)),
-            Err(source) => Err(ImageError::Read { path, source }),
-        }
+    fn inventory(&self, digest: Sha256, tree: &Tree, sourced: Sourced) -> Result<Inventory, ImageError> {
+        let Sourced { evidence, signer, cap, place } = sourced;
+        let list = match evidence {
+            Evidence::Allowlist(list) => *list,
+            Evidence::Documents(documents) => {
+                let parsed = self.parser.parse(&documents, tree);
+                let parsed = parsed.map_err(|source| ImageError::Sbom { place: place.clone(), source })?;
+                for problem in &parsed.problems {
+                    tracing::warn!(image = %digest, %problem, "something in the image could not be used as evidence");
+                }
+                parsed.evidence
+            }
+        };
+        let (mut inventory, binding) = list.bind(&tree.listing);
+        weaken(&mut inventory, cap);
+        tracing::info!(
+            image = %digest, %place, signer = signer.as_deref().unwrap_or("nobody"), strongest = %cap,
+            bound = binding.bound, unknown = binding.unknown, changed = binding.changed, "evidence for an image"
+        );
+        Ok(inventory)
     }
+}
 
-    fn build(&self, digest: Sha256, overlay: &Overlay, path: &Path, bytes: &[u8]) -> Result<Image, ImageError> {
-        let sbom = plimsoll_sbom::parse(bytes, &Limits::default())
-            .map_err(|source| ImageError::Sbom { path: path.to_owned(), source })?;
-        let layers: Vec<PathBuf> = overlay.layers.iter().map(|layer| within(&self.host, layer)).collect();
-        for layer in &layers {
-            supported(layer)?;
+/// The image's tree, read when somebody asks for it.
+struct LazyTree<'i> {
+    layers: &'i [PathBuf],
+    cache: &'i LayerCache,
+    digest: Sha256,
+    read: OnceCell<Tree>,
+}
+
+impl LazyTree<'_> {
+    fn get(&self) -> Result<&Tree, RootfsError> {
+        if let Some(tree) = self.read.get() {
+            return Ok(tree);
         }
-        let indexed = plimsoll_rootfs::index(&layers, &plimsoll_rootfs::Options::default())?;
-        for problem in &indexed.problems {
-            tracing::warn!(image = %digest, %problem, "something in the image could not be used as evidence");
+        let started = Instant::now();
+        let tree = Tree::read(self.layers, &Options { cache: Some(self.cache), ..Options::default() })?;
+        for problem in &tree.problems {
+            tracing::warn!(image = %self.digest, %problem, "something about the image's layers");
         }
-        let inventory = plimsoll_sbom::inventory(&indexed.listing, &sbom, &indexed.databases);
-        let by_inode = inventory.files.iter().enumerate().map(|(index, file)| (file.inode, index)).collect();
-        let names: Vec<String> = overlay.layers.iter().map(|layer| mounts::display(layer)).collect();
-        let identity = format!("{}\n{}", inventory.sbom_digest, names.join("\n"));
-        Ok(Image { digest, identity, inventory, by_inode })
+        let (nodes, hashed) = (tree.listing.len(), tree.hashed_bytes);
+        tracing::info!(image = %self.digest, nodes, hashed_bytes = hashed, took = ?started.elapsed(), "layers read");
+        Ok(self.read.get_or_init(|| tree))
     }
+}
+
+/// No evidence counts as more than `cap`.
+fn weaken(inventory: &mut Inventory, cap: EvidenceClass) {
+    for file in &mut inventory.files {
+        file.evidence = file.evidence.map(|evidence| evidence.min(cap));
+    }
+    let count = |class| inventory.files.iter().filter(|file| file.evidence == class).count();
+    inventory.coverage = Coverage {
+        sbom_digest: count(Some(EvidenceClass::SbomDigest)),
+        package_digest: count(Some(EvidenceClass::PackageDigest)),
+        package_path: count(Some(EvidenceClass::PackagePath)),
+        layer_only: count(Some(EvidenceClass::LayerOnly)),
+        ..inventory.coverage
+    };
 }
 
 fn supported(layer: &Path) -> Result<(), ImageError> {

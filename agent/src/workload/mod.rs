@@ -4,9 +4,13 @@ pub mod cgroup;
 pub mod hook;
 pub mod image;
 pub mod mounts;
+pub mod parser;
+pub mod reach;
 pub mod server;
+pub mod sources;
 pub mod spec;
 mod store;
+pub mod volumes;
 
 use std::{
     collections::HashMap,
@@ -21,10 +25,12 @@ use self::{
     cgroup::CgroupError,
     image::{Image, ImageError, Images},
     mounts::{MountError, Overlay},
+    reach::{Guarded, reaches_out},
     spec::{OciState, SpecError},
     store::{Saved, Store},
+    volumes::VolumeError,
 };
-use crate::enforcer::{Admission, EnforceError, Enforcer, ListIdentity};
+use crate::enforcer::{Admission, EnforceError, Enforcer, ListIdentity, Mounted};
 
 /// Why a container was not admitted, or a workload not switched.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +58,8 @@ pub enum WorkloadError {
         source: std::io::Error,
     },
     #[error(transparent)]
+    Volumes(#[from] VolumeError),
+    #[error(transparent)]
     Store(#[from] store::StoreError),
 }
 
@@ -66,6 +74,8 @@ pub struct Workload {
     pub cgroup: u64,
     /// What selected the policy.
     pub facts: WorkloadFacts,
+    /// What its runtime mounted into it.
+    pub volumes: Vec<Mounted>,
     /// Its image.
     pub image: Arc<Image>,
     /// What is in force.
@@ -93,14 +103,14 @@ pub struct Reloaded {
 /// Paths the registry works with.
 #[derive(Clone, Debug)]
 pub struct Places {
-    /// SBOMs by image digest.
-    pub sboms: PathBuf,
     /// Where the host's root is seen.
     pub host: PathBuf,
     /// The cgroup v2 hierarchy.
     pub cgroups: PathBuf,
     /// Where admitted workloads are remembered across restarts.
     pub state: PathBuf,
+    /// What no workload may touch, by its paths on the node.
+    pub guarded: Guarded,
 }
 
 /// All workloads of the node.
@@ -116,9 +126,14 @@ pub struct Registry {
 
 impl Registry {
     /// Starts with no workload; see [`Registry::resume`].
-    pub fn new(places: Places, enforcer: Enforcer, policies: Vec<Policy>) -> Result<Self, WorkloadError> {
+    pub fn new(
+        places: Places,
+        images: Images,
+        enforcer: Enforcer,
+        policies: Vec<Policy>,
+    ) -> Result<Self, WorkloadError> {
         Ok(Self {
-            images: Images::new(places.sboms.clone(), places.host.clone()),
+            images,
             store: Store::open(&places.state)?,
             places,
             enforcer: Mutex::new(enforcer),
@@ -157,13 +172,18 @@ impl Registry {
         let Some(policy) = plimsoll_policy::select(&policies, &facts) else { return Ok(Admitted::Unselected) };
         let overlay = self.overlay(state, runtime)?;
         let (image, compiled) = self.prepare(policy, &facts, &overlay)?;
+        let volumes = volumes::volumes(state.pid, &state.root(&self.places.host)?, overlay.dev)?;
+        volumes::can_be_named(&compiled, &volumes)?;
         let admission = Admission {
             cgroup: cgroup::of_process(&self.places.cgroups, state.pid)?,
             root_dev: overlay.dev,
             runtime_mnt_ns: cgroup::mount_namespace(runtime)?,
+            reach: reaches_out(&state.config(&self.places.host)?, &self.places.guarded),
+            volumes: volumes.clone(),
         };
-        let label = self.enforcer().admit(admission, &identity(&image, &compiled), &compiled)?;
-        let saved = Saved { state: state.clone(), overlay, cgroup: admission.cgroup, label: label.into() };
+        let cgroup = admission.cgroup;
+        let label = self.enforcer().admit(&admission, &identity(&image, &compiled), &compiled)?;
+        let saved = Saved { state: state.clone(), overlay, volumes, cgroup, label: label.into() };
         if let Err(error) = self.store.save(&saved) {
             self.enforcer().dismiss(label)?;
             return Err(error.into());
@@ -209,10 +229,14 @@ impl Registry {
                 Err(error) => outcome.kept.push((workload.id.clone(), error)),
             }
         }
-        if let Err(error) = self.enforcer().release_hooks() {
-            tracing::warn!(%error, "a hook that no policy needs stays attached; it changes no verdict");
-        }
+        self.release_hooks();
         outcome
+    }
+
+    fn release_hooks(&self) {
+        if let Err(error) = self.enforcer().release_hooks() {
+            tracing::warn!(%error, "a hook that no workload needs stays attached; it changes no verdict");
+        }
     }
 
     fn repolicy(&self, workload: &Workload, policies: &[Policy]) -> Result<(), WorkloadError> {
@@ -221,12 +245,20 @@ impl Registry {
             tracing::warn!(workload = %workload.id, "no policy selects this workload any more; it keeps the one it has");
             return Ok(());
         };
-        let compiled = compile(policy, &workload.image)?;
-        self.enforcer().switch(workload.label, &identity(&workload.image, &compiled), &compiled)?;
+        // Who must have signed the SBOM may be what changed.
+        let image = if workload.image.trust == policy.sbom {
+            Arc::clone(&workload.image)
+        } else {
+            self.image(policy, &workload.facts, &workload.image.overlay)?
+        };
+        let compiled = compile(policy, &image)?;
+        volumes::can_be_named(&compiled, &workload.volumes)?;
+        self.enforcer().switch(workload.label, &identity(&image, &compiled), &compiled)?;
         let next = Workload {
             id: workload.id.clone(),
             facts: workload.facts.clone(),
-            image: Arc::clone(&workload.image),
+            volumes: workload.volumes.clone(),
+            image,
             policy: compiled,
             ..*workload
         };
@@ -239,6 +271,7 @@ impl Registry {
         let policies = self.policies();
         let Some(policy) = plimsoll_policy::select(&policies, &facts) else { return Ok(()) };
         let (image, compiled) = self.prepare(policy, &facts, &saved.overlay)?;
+        volumes::can_be_named(&compiled, &saved.volumes)?;
         self.enforcer().switch(saved.label.into(), &identity(&image, &compiled), &compiled)?;
         self.insert(saved, facts, image, compiled);
         Ok(())
@@ -250,9 +283,14 @@ impl Registry {
         facts: &WorkloadFacts,
         overlay: &Overlay,
     ) -> Result<(Arc<Image>, Arc<CompiledPolicy>), WorkloadError> {
-        let image = self.images.load(facts.image_digest.as_deref(), overlay)?;
+        let image = self.image(policy, facts, overlay)?;
         let compiled = compile(policy, &image)?;
         Ok((image, compiled))
+    }
+
+    fn image(&self, policy: &Policy, facts: &WorkloadFacts, overlay: &Overlay) -> Result<Arc<Image>, ImageError> {
+        let (digest, reference) = (facts.image_digest.as_deref(), facts.image_reference.as_deref());
+        self.images.load(digest, reference, overlay, &policy.sbom)
     }
 
     fn insert(
@@ -263,8 +301,8 @@ impl Registry {
         policy: Arc<CompiledPolicy>,
     ) -> Arc<Workload> {
         let label = saved.label.into();
-        let workload =
-            Arc::new(Workload { id: saved.state.id.clone(), label, cgroup: saved.cgroup, facts, image, policy });
+        let (id, volumes) = (saved.state.id.clone(), saved.volumes.clone());
+        let workload = Arc::new(Workload { id, label, cgroup: saved.cgroup, facts, volumes, image, policy });
         self.workloads.write().unwrap_or_else(PoisonError::into_inner).insert(label, Arc::clone(&workload));
         workload
     }
@@ -282,6 +320,7 @@ impl Registry {
 
     fn drop_workload(&self, workload: &Workload) -> Result<(), WorkloadError> {
         self.enforcer().dismiss(workload.label)?;
+        self.release_hooks();
         self.workloads.write().unwrap_or_else(PoisonError::into_inner).remove(&workload.label);
         self.store.remove(&workload.id)?;
         Ok(())

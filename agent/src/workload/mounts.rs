@@ -44,8 +44,38 @@ pub fn overlay_at(mountinfo: &[u8], root: &Path) -> Result<Overlay, MountError> 
     found.ok_or_else(|| MountError::NotMounted(root.to_owned()))?.overlay()
 }
 
+/// A mount below a container's root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Below {
+    /// Its filesystem, in the kernel's encoding.
+    pub dev: u32,
+    /// Which part of the filesystem is mounted.
+    pub root: PathBuf,
+    /// Where it is mounted, in the mount namespace that was asked.
+    pub point: PathBuf,
+    /// The same from the container's root.
+    pub path: PathBuf,
+}
+
+/// The mounts below `root`, one for each mount point: of several stacked there, the last one.
+pub fn mounts_below(mountinfo: &[u8], root: &Path) -> Result<Vec<Below>, MountError> {
+    let mut below: Vec<Below> = Vec::new();
+    for (index, line) in mountinfo.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).enumerate() {
+        let mount = Mount::parse(line).ok_or(MountError::Malformed { line: index + 1 })?;
+        let Ok(path) = mount.point.strip_prefix(root) else { continue };
+        if path.as_os_str().is_empty() {
+            continue;
+        }
+        let path = path.to_owned();
+        below.retain(|earlier| earlier.path != path);
+        below.push(Below { dev: mount.dev, root: mount.root, point: mount.point, path });
+    }
+    Ok(below)
+}
+
 struct Mount {
     dev: u32,
+    root: PathBuf,
     point: PathBuf,
     filesystem: String,
     options: Vec<u8>,
@@ -59,6 +89,7 @@ impl Mount {
         let (major, minor) = std::str::from_utf8(fields.get(2)?).ok()?.split_once(':')?;
         Some(Self {
             dev: (major.parse::<u32>().ok()? << 20) | minor.parse::<u32>().ok()?,
+            root: PathBuf::from(OsString::from_vec(unescape(fields.get(3)?))),
             point: PathBuf::from(OsString::from_vec(unescape(fields.get(4)?))),
             filesystem: String::from_utf8_lossy(fields.get(dash + 1)?).into_owned(),
             options: fields.get(dash + 3)?.to_vec(),
@@ -203,6 +234,20 @@ mod tests {
         let text = line("/other", "ext4", "rw")
             + &line("/run/c/rootfs", "overlay", "rw,lowerdir=/l/2:/l/1,upperdir=/u,workdir=/w");
         assert_eq!(find(&text).unwrap(), Overlay { dev: 47, layers: vec!["/l/2".into(), "/l/1".into()] });
+    }
+
+    #[test]
+    fn volumes_are_the_mounts_below_the_root() {
+        let text = line("/run/c/rootfs", "overlay", "lowerdir=/l")
+            + &line("/run/c/rootfs/data", "ext4", "rw")
+            + &line("/run/c/rootfs/data", "tmpfs", "rw").replace("0:47", "0:48")
+            + &line("/run/c/rootfs2/data", "tmpfs", "rw")
+            + &line("/", "ext4", "rw");
+        let found = mounts_below(text.as_bytes(), Path::new("/run/c/rootfs")).unwrap();
+        assert_eq!(
+            found,
+            [Below { dev: 48, root: "/".into(), point: "/run/c/rootfs/data".into(), path: "data".into() }]
+        );
     }
 
     #[test]

@@ -115,7 +115,8 @@ fn admit(request: &Request, pid: u32, registry: &Registry, metrics: &Metrics) ->
             count(Admission::Admitted);
             let policy = &workload.policy;
             let (allowed, refused) = (policy.entries.len(), policy.refused.len());
-            tracing::info!(workload = %id, policy = %policy.name, mode = %policy.mode, allowed, refused, "admitted");
+            let jit = policy.anonymous_exec_for.as_deref();
+            tracing::info!(workload = %id, policy = %policy.name, mode = %policy.mode, allowed, refused, jit, "admitted");
             for warning in &policy.warnings {
                 tracing::warn!(workload = %id, policy = %policy.name, %warning, "worth a look");
             }

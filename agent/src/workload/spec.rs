@@ -81,7 +81,16 @@ impl OciState {
 
     /// The container's root directory, in the runtime's mount namespace. `host` is where that namespace's root is seen.
     pub fn root(&self, host: &Path) -> Result<PathBuf, SpecError> {
-        let path = within(host, &self.bundle).join("config.json");
+        let text = self.config(host)?;
+        let parsed = serde_json::from_slice(&text);
+        let config: Config = parsed.map_err(|source| SpecError::Parse { path: self.config_path(host), source })?;
+        let root = self.bundle.join(config.root.path);
+        if clean(&root) { Ok(root) } else { Err(SpecError::Path(root)) }
+    }
+
+    /// The text of the container's `config.json`.
+    pub fn config(&self, host: &Path) -> Result<Vec<u8>, SpecError> {
+        let path = self.config_path(host);
         let file = File::open(&path).map_err(|source| SpecError::Read { path: path.clone(), source })?;
         let mut text = Vec::new();
         file.take(MAX_CONFIG + 1)
@@ -90,9 +99,11 @@ impl OciState {
         if text.len() as u64 > MAX_CONFIG {
             return Err(SpecError::TooLarge(path));
         }
-        let config: Config = serde_json::from_slice(&text).map_err(|source| SpecError::Parse { path, source })?;
-        let root = self.bundle.join(config.root.path);
-        if clean(&root) { Ok(root) } else { Err(SpecError::Path(root)) }
+        Ok(text)
+    }
+
+    fn config_path(&self, host: &Path) -> PathBuf {
+        within(host, &self.bundle).join("config.json")
     }
 
     /// What policies select workloads by.

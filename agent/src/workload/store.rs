@@ -9,6 +9,7 @@ use plimsoll_abi::Label;
 use serde::{Deserialize, Serialize};
 
 use super::{mounts::Overlay, spec::OciState};
+use crate::enforcer::Mounted;
 
 /// A workload that cannot be remembered or recalled.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +25,8 @@ pub struct StoreError {
 pub(super) struct Saved {
     pub(super) state: OciState,
     pub(super) overlay: Overlay,
+    #[serde(default)]
+    pub(super) volumes: Vec<Mounted>,
     pub(super) cgroup: u64,
     pub(super) label: SavedLabel,
 }

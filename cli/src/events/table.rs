@@ -61,10 +61,22 @@ fn row(event: &Value) -> [String; 8] {
         cell(&workload),
         cell(text("/verdict")),
         cell(text("/hook")),
-        cell(text("/file/path")),
+        cell(&subject(event)),
         cell(&package),
         cell(text("/reason")),
     ]
+}
+
+/// What it was about: the file, the far end of a connection, or the operation.
+fn subject(event: &Value) -> String {
+    let text = |pointer| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let port = event.pointer("/network/port").and_then(Value::as_u64).unwrap_or(0);
+    match (text("/file/path"), text("/network/address")) {
+        ("", "") => text("/operation").to_owned(),
+        ("", address) if address.contains(':') => format!("[{address}]:{port}/{}", text("/network/protocol")),
+        ("", address) => format!("{address}:{port}/{}", text("/network/protocol")),
+        (path, _) => path.to_owned(),
+    }
 }
 
 /// Without characters that would move the cursor, change colours or turn the line around: a container chooses its

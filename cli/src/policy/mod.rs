@@ -1,5 +1,6 @@
 //! `plimsoll policy`: what can be said about a policy without a node.
 
+mod bundle;
 mod check;
 
 use std::process::ExitCode;
@@ -10,10 +11,14 @@ pub(crate) enum Command {
     ///
     /// Exit status: 0 all are right, 1 a document is wrong, 3 a file could not be read.
     Check(check::Arguments),
+    /// Sign policies together, or look into such a bundle.
+    #[command(subcommand)]
+    Bundle(bundle::Command),
 }
 
 pub(crate) fn run(command: &Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Check(arguments) => check::run(arguments),
+        Command::Bundle(command) => bundle::run(command),
     }
 }

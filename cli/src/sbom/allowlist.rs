@@ -1,11 +1,10 @@
 use std::{fmt::Write as _, path::PathBuf, process::ExitCode};
 
-use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
-use plimsoll_rootfs::{Image, Options, Progress};
 use plimsoll_sbom::{EvidenceClass, Gap, Inventory, InventoryFile, PackageRef};
+use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{load, print, printable, refuse};
+use super::{image, load, print, printable, refuse};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -18,14 +17,14 @@ pub(crate) struct Arguments {
     /// Weakest evidence to accept: sbom-digest, package-digest, package-path or layer-only.
     #[arg(long, value_name = "CLASS", default_value_t = EvidenceClass::PackageDigest)]
     accept: EvidenceClass,
-    /// Print JSON instead of tables.
+    /// Print JSON instead of tables; `plimsoll sbom schema allowlist` describes it.
     #[arg(long)]
     json: bool,
 }
 
 /// The inventory as `--json` prints it.
-#[derive(Serialize)]
-struct Report<'i> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Report<'i> {
     accept: EvidenceClass,
     #[serde(flatten)]
     inventory: &'i Inventory,
@@ -39,7 +38,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Ok(sbom) => sbom,
         Err(error) => return Ok(refuse(&arguments.sbom, &error)),
     };
-    let image = index(arguments)?;
+    let image = image::index(&arguments.rootfs)?;
     let inventory = plimsoll_sbom::inventory(&image.listing, &sbom, &image.databases);
     let problems = image.problems.iter().map(ToString::to_string).collect();
     let report = Report::new(arguments.accept, &inventory, problems);
@@ -49,19 +48,10 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     Ok(if empty || inventory.coverage.mismatch > 0 { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }
 
-/// A bar on stderr, if that is a terminal.
-fn index(arguments: &Arguments) -> anyhow::Result<Image> {
-    let bar = ProgressBar::new(0);
-    bar.set_style(ProgressStyle::with_template("reading {pos}/{len} files, {msg} hashed")?);
-    let progress = |progress: Progress| {
-        bar.set_length(progress.total_files);
-        bar.set_position(progress.files);
-        bar.set_message(HumanBytes(progress.bytes).to_string());
-    };
-    let options = Options { progress: Some(&progress), ..Options::default() };
-    let image = plimsoll_rootfs::index(std::slice::from_ref(&arguments.rootfs), &options);
-    bar.finish_and_clear();
-    Ok(image?)
+/// The report as JSON, under the evidence policies accept by default.
+#[cfg(test)]
+pub(super) fn json(inventory: &Inventory) -> serde_json::Value {
+    serde_json::to_value(Report::new(EvidenceClass::PackageDigest, inventory, Vec::new())).unwrap_or_default()
 }
 
 /// The report as text, under the evidence policies accept by default.
@@ -70,7 +60,7 @@ pub(super) fn text(inventory: &Inventory) -> Result<String, std::fmt::Error> {
     Report::new(EvidenceClass::PackageDigest, inventory, vec!["a note".into()]).text()
 }
 
-fn is_allowed(file: &InventoryFile, weakest: EvidenceClass) -> bool {
+pub(super) fn is_allowed(file: &InventoryFile, weakest: EvidenceClass) -> bool {
     file.evidence.is_some_and(|evidence| evidence >= weakest)
 }
 
@@ -144,6 +134,6 @@ fn table(text: &mut String, files: &[&InventoryFile]) -> std::fmt::Result {
     Ok(())
 }
 
-fn package(package: Option<&PackageRef>) -> String {
+pub(super) fn package(package: Option<&PackageRef>) -> String {
     package.map_or_else(|| "-".into(), |package| printable(format!("{} {}", package.name, package.version).trim_end()))
 }

@@ -1,34 +1,41 @@
 use std::{fmt::Write as _, path::PathBuf, process::ExitCode};
 
-use plimsoll_sbom::{Format, RejectedPaths, Sbom, Sha256};
+use plimsoll_sbom::{Format, RejectedPaths, Sbom, Sha256, Statement, Wrapping};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{load, print, printable, refuse};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// SPDX 2.2 or 2.3, CycloneDX 1.2 to 1.7, or Syft JSON; told apart by content.
+    /// SPDX, CycloneDX or Syft document, bare or in an in-toto statement, DSSE envelope or sigstore bundle; told apart
+    /// by content. Signatures are not checked.
     file: PathBuf,
-    /// Print JSON instead of text.
+    /// Print JSON instead of text; `plimsoll sbom schema inspect` describes it.
     #[arg(long)]
     json: bool,
 }
 
+/// Subjects of a statement shown as text; `--json` has all.
+const MAX_SUBJECTS: usize = 10;
+
 /// What a document contains, as `--json` prints it.
-#[derive(Serialize)]
-struct Report<'s> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Report<'s> {
     format: Format,
     spec_version: &'s str,
     name: &'s str,
     generator: Option<&'s str>,
     digest: Sha256,
+    wrapped_in: &'s [Wrapping],
+    statement: Option<&'s Statement>,
     packages: usize,
     packages_with_purl: usize,
     files: FileCounts,
     rejected_paths: &'s RejectedPaths,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct FileCounts {
     total: usize,
     with_sha256: usize,
@@ -51,6 +58,12 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The report as JSON.
+#[cfg(test)]
+pub(super) fn json(sbom: &Sbom) -> serde_json::Value {
+    serde_json::to_value(Report::of(sbom)).unwrap_or_default()
+}
+
 /// The report as text.
 #[cfg(test)]
 pub(super) fn text(sbom: &Sbom) -> Result<String, std::fmt::Error> {
@@ -69,6 +82,8 @@ impl<'s> Report<'s> {
             name: &sbom.name,
             generator: sbom.generator.as_deref(),
             digest: sbom.digest,
+            wrapped_in: &sbom.wrappings,
+            statement: sbom.statement.as_ref(),
             packages: sbom.packages.len(),
             packages_with_purl: sbom.packages.iter().filter(|package| package.purl.is_some()).count(),
             files: FileCounts {
@@ -92,6 +107,7 @@ impl<'s> Report<'s> {
         )?;
         writeln!(text, "written by  {}", self.generator.map_or_else(|| "(not stated)".into(), printable))?;
         writeln!(text, "digest      {}", self.digest)?;
+        self.wrapping(&mut text)?;
         writeln!(text, "packages    {}, {} of them with a package URL", self.packages, self.packages_with_purl)?;
         let files = &self.files;
         writeln!(text, "files       {}", files.total)?;
@@ -111,6 +127,22 @@ impl<'s> Report<'s> {
         }
         writeln!(text, "evidence    {}", self.evidence())?;
         Ok(text)
+    }
+
+    fn wrapping(&self, text: &mut String) -> std::fmt::Result {
+        if !self.wrapped_in.is_empty() {
+            let wrappings: Vec<String> = self.wrapped_in.iter().map(ToString::to_string).collect();
+            writeln!(text, "wrapped in  {}; signatures were not checked", wrappings.join(", "))?;
+        }
+        let Some(statement) = self.statement else { return Ok(()) };
+        writeln!(text, "predicate   {}", printable(&statement.predicate_type))?;
+        for subject in statement.subjects.iter().take(MAX_SUBJECTS) {
+            let name = if subject.name.is_empty() { "(no name)".into() } else { printable(&subject.name) };
+            let digest = subject.sha256().map_or_else(|| "(no SHA-256)".into(), |digest| digest.to_string());
+            writeln!(text, "subject     {digest} {name}")?;
+        }
+        let more = statement.subjects.len().saturating_sub(MAX_SUBJECTS);
+        if more > 0 { writeln!(text, "            and {more} more") } else { Ok(()) }
     }
 
     /// What a policy can ask for under this document.

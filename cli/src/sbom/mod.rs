@@ -1,7 +1,15 @@
 //! `plimsoll sbom`: what a document can prove, and which files of an image it does prove.
 
 mod allowlist;
+mod compile;
+mod coverage;
+mod diff;
+mod fetch;
+mod image;
 mod inspect;
+mod schema;
+mod source;
+mod verify;
 
 use std::{
     fs::File,
@@ -22,12 +30,42 @@ pub(crate) enum Command {
     /// Exit status: 1 if a file's content contradicts what is declared, or if nothing at all may run. Files that nothing
     /// declares are common (package scripts, for one), and do not change it.
     Allowlist(allowlist::Arguments),
+    /// Fetch what is attached to an image in its registry: SBOMs, attestations, compiled allowlists. Nothing is believed.
+    ///
+    /// Exit status: 3 if the registry cannot be asked, or has nothing.
+    Fetch(Box<fetch::Arguments>),
+    /// Say whose signatures an image's documents carry, and whether they are about that image.
+    ///
+    /// Without --key or --identity nobody is asked for, and unsigned documents pass. Exit status: 0 if a document is
+    /// accepted, 1 if none is, 3 if none could be had.
+    Verify(Box<verify::Arguments>),
+    /// Compile an image's SBOM and files to a signed allowlist, which nodes use without parsing an SBOM.
+    ///
+    /// The list is the same to the byte for the same input; with an Ed25519 key the signed file is too. Exit status: 1 if
+    /// no SBOM is accepted.
+    Compile(Box<compile::Arguments>),
+    /// Say how much of an unpacked image its SBOM covers, and what the gaps are.
+    ///
+    /// Exit status: 1 if a file's content contradicts what is declared, or if less than `--fail-under` is covered.
+    Coverage(coverage::Arguments),
+    /// Say what a rollout newly allows and forbids.
+    ///
+    /// Exit status: 0 if nothing changes about what may run, 1 if something does.
+    Diff(diff::Arguments),
+    /// Print the JSON Schema of what another command's `--json` prints.
+    Schema(schema::Arguments),
 }
 
 pub(crate) fn run(command: &Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Inspect(arguments) => inspect::run(arguments),
         Command::Allowlist(arguments) => allowlist::run(arguments),
+        Command::Fetch(arguments) => fetch::run(arguments),
+        Command::Verify(arguments) => verify::run(arguments),
+        Command::Compile(arguments) => compile::run(arguments),
+        Command::Coverage(arguments) => coverage::run(arguments),
+        Command::Diff(arguments) => diff::run(arguments),
+        Command::Schema(arguments) => schema::run(arguments),
     }
 }
 
@@ -59,6 +97,18 @@ fn print(report: &str) -> anyhow::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other.context("cannot write to standard output"),
     }
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        cause = source.source();
+    }
+    text
 }
 
 /// Text from a document, unable to move a terminal's cursor.

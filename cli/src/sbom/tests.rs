@@ -1,7 +1,7 @@
 use std::{fs, os::unix::fs::PermissionsExt};
 
 use expect_test::expect;
-use plimsoll_sbom::SbomError;
+use plimsoll_sbom::{Changes, EvidenceClass, SbomError, Side};
 
 use super::*;
 
@@ -50,6 +50,26 @@ fn inspect_says_what_the_document_can_prove() {
 }
 
 #[test]
+fn inspect_says_what_was_around_the_document() {
+    let digest = "ab".repeat(32);
+    let statement = format!(
+        r#"{{"_type": "https://in-toto.io/Statement/v1", "predicateType": "https://cyclonedx.org/bom", "subject": [
+            {{"name": "registry.example/app", "digest": {{"sha256": "{digest}"}}}}, {{"digest": {{"sha1": "00"}}}}],
+            "predicate": {SBOM}}}"#
+    );
+    let sbom = plimsoll_sbom::parse(statement.as_bytes(), &Limits::default()).unwrap();
+    let text = inspect::text(&sbom).unwrap();
+    let around: Vec<&str> = text.lines().skip(4).take_while(|line| !line.starts_with("packages")).collect();
+    let expected = [
+        "wrapped in  in-toto statement; signatures were not checked",
+        "predicate   https://cyclonedx.org/bom",
+        &format!("subject     sha256:{digest} registry.example/app"),
+        "subject     (no SHA-256) (no name)",
+    ];
+    assert_eq!(around, expected);
+}
+
+#[test]
 fn allowlist_says_what_may_run_and_why_the_rest_may_not() {
     let root = image();
     let image = plimsoll_rootfs::index(&[root.path().to_owned()], &plimsoll_rootfs::Options::default()).unwrap();
@@ -79,6 +99,95 @@ fn allowlist_says_what_may_run_and_why_the_rest_may_not() {
         note: a note
     "]]
     .assert_eq(&allowlist::text(&inventory).unwrap());
+}
+
+/// An SBOM of the image after a rollout: `tool` has other content, `fresh` is new, `other` is gone.
+const AFTER: &str = r#"{"bomFormat": "CycloneDX", "specVersion": "1.6", "components": [
+  {"type": "library", "name": "tool", "version": "2"},
+  {"type": "file", "name": "/usr/bin/tool",
+   "hashes": [{"alg": "SHA-256", "content": "3fc4ccfe745870e2c0d99f71f30ff0656c8dedd41cc1d7d3d376b0dbe685e2f3"}]},
+  {"type": "file", "name": "/usr/bin/fresh",
+   "hashes": [{"alg": "SHA-1", "content": "fe05bcdcdc4928012781a5f1a2a77cbb5398e106"}]}]}"#;
+
+#[test]
+fn diff_says_what_a_rollout_allows_and_forbids() {
+    let (before, after) = (sbom(), plimsoll_sbom::parse(AFTER.as_bytes(), &Limits::default()).unwrap());
+    let side = |sbom| Side::of_document(sbom, EvidenceClass::PackageDigest);
+    let changes = Changes::between(&side(&before), &side(&after));
+    expect![[r"
+        Newly allowed: 1
+          /usr/bin/fresh  fe05bcdcdc49  -
+
+        Allowed with other content: 1
+          /usr/bin/tool  7692c3ad3540 -> 3fc4ccfe7458  -
+
+        No longer allowed: 1
+          /usr/bin/other  -  (after: it is not there)
+
+        Packages: 1
+          tool  1 -> 2
+
+        Unchanged: 0 files that the documents list, with evidence package-digest or stronger
+    "]]
+    .assert_eq(&diff::Report::of_documents(&before, &after, &changes).text().unwrap());
+}
+
+#[test]
+fn coverage_says_what_is_covered_and_where_the_gaps_are() {
+    let root = image();
+    let image = plimsoll_rootfs::index(&[root.path().to_owned()], &plimsoll_rootfs::Options::default()).unwrap();
+    let inventory = plimsoll_sbom::inventory(&image.listing, &sbom(), &image.databases);
+    let report = coverage::Report::new(EvidenceClass::PackageDigest, &inventory, &sbom(), &image);
+    expect![[r"
+        1 of 3 files that could run are covered (33.3 %), by evidence package-digest or stronger
+
+        evidence             elf  script   other     all
+        sbom-digest            0       0       1       1
+        package-digest         0       0       0       0
+        package-path           0       0       0       0  not covered
+        layer-only             0       1       0       1  not covered
+        mismatch               0       0       1       1  not covered
+
+        Not covered, by directory:
+              1  /usr/bin/dropped
+
+        /usr/bin/other: content is not what the SBOM declares
+          declared sha256:7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed
+          found    sha256:8b5b9db0c13db24256c829aa364aa90c6d2eba318b9232a4ab9313b954d3555f
+
+        Listed, but not in the image: 1
+          /usr/bin/absent
+
+        The SBOM declares 1 packages.
+    "]]
+    .assert_eq(&report.text().unwrap());
+}
+
+#[test]
+fn what_is_printed_as_json_is_what_the_schema_says() {
+    let root = image();
+    let image = plimsoll_rootfs::index(&[root.path().to_owned()], &plimsoll_rootfs::Options::default()).unwrap();
+    let (before, after) = (sbom(), plimsoll_sbom::parse(AFTER.as_bytes(), &Limits::default()).unwrap());
+    let inventory = plimsoll_sbom::inventory(&image.listing, &before, &image.databases);
+    let side = |sbom| Side::of_document(sbom, EvidenceClass::PackageDigest);
+    let changes = Changes::between(&side(&before), &side(&after));
+    let coverage = coverage::Report::new(EvidenceClass::PackageDigest, &inventory, &before, &image);
+    let outputs = [
+        (schema::Of::Inspect, inspect::json(&before)),
+        (schema::Of::Allowlist, allowlist::json(&inventory)),
+        (schema::Of::Coverage, serde_json::to_value(&coverage).unwrap()),
+        (schema::Of::Diff, serde_json::to_value(diff::Report::of_documents(&before, &after, &changes)).unwrap()),
+    ];
+    for (of, output) in outputs {
+        let schema = schema::schema(of).to_value();
+        let validator = jsonschema::validator_for(&schema).unwrap();
+        let errors: Vec<String> = validator.iter_errors(&output).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{errors:?} in {output}");
+        let fields: Vec<&String> = output.as_object().unwrap().keys().collect();
+        let described = schema["properties"].as_object().unwrap();
+        assert!(fields.iter().all(|field| described.contains_key(*field)), "{fields:?} {described:?}");
+        assert!(!validator.is_valid(&serde_json::json!({"accept": 7})), "the schema lets anything through");
+    }
 }
 
 #[test]

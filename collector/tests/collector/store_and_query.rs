@@ -77,7 +77,11 @@ async fn pages_cover_everything_once() {
 #[tokio::test]
 async fn an_event_comes_back_as_it_was_sent() {
     let harness = Harness::start().await;
-    harness.stream().await.send(batch("a", [deny(1, 100, "/tmp/x")])).await.unwrap();
+    let mut sent = deny(1, 100, "/tmp/x");
+    // No one event has all of it; what is sent is what comes back.
+    sent.network = Some(v1::Network { address: "10.2.0.1".to_owned(), port: 443, protocol: "udp".to_owned() });
+    sent.operation = "mount".to_owned();
+    harness.stream().await.send(batch("a", [sent])).await.unwrap();
     let (_, answer) = harness.get("/events").await;
     let mut found = answer["events"][0].clone();
     assert!(found["received_unix_ns"].take().as_u64().unwrap() > 1_700_000_000_000_000_000);
@@ -93,6 +97,7 @@ async fn an_event_comes_back_as_it_was_sent() {
         "image": { "digest": "sha256:aa", "reference": "shop/web:1" },
         "workload": { "id": "w1", "namespace": "shop", "labels": { "app": "web" }, "cgroup": 77 },
         "policy": { "name": "shop", "generation": "g1", "rule": "" },
+        "network": { "address": "10.2.0.1", "port": 443, "protocol": "udp" }, "operation": "mount",
     });
     assert_eq!(found, expected);
     harness.stop().await;

@@ -98,6 +98,8 @@ codes! {
         InjectedCode = 13, "injected-code";
         /// An interpreter opened a script that the allowlist does not have.
         UnlistedScript = 14, "unlisted-script";
+        /// The path has more directories than file rules are looked up for.
+        TooDeep = 20, "too-deep";
     }
 }
 
@@ -183,6 +185,46 @@ codes! {
     }
 }
 
+codes! {
+    /// Ways of writing code past its mapping; the operand of [`Hook::Inject`].
+    Injection {
+        /// Attaching to another process, reading or writing its memory.
+        Attach = 0, "ptrace";
+        /// Letting the parent trace.
+        TraceMe = 1, "ptrace-traceme";
+        /// Opening one's own memory for writing.
+        OpenMemory = 2, "memory-open";
+        /// Writing to one's own memory through a file.
+        WriteMemory = 3, "memory-write";
+    }
+}
+
+codes! {
+    /// What of Plimsoll was to be touched; the operand of [`Hook::Tamper`].
+    Tampering {
+        /// The agent was to get a signal.
+        Signal = 0, "signal";
+        /// The agent was to be traced, its memory or descriptors taken.
+        Trace = 1, "ptrace";
+        /// The agent's priority, scheduler, memory placement or limits were to change.
+        Resources = 2, "resources";
+        /// A map of Plimsoll's was to be opened.
+        Map = 3, "map";
+        /// A program of Plimsoll's was to be opened.
+        Program = 4, "program";
+        /// A link of Plimsoll's was opened; the task was killed before it could use it.
+        Link = 5, "link";
+        /// A pin, or a file of the agent's, was to be made, removed, renamed or written.
+        File = 6, "file";
+        /// A directory that pins or files of the agent's hang on was to be mounted over, moved or unmounted.
+        Mount = 7, "mount";
+        /// The agent's socket was to be connected to.
+        Socket = 8, "socket";
+        /// The agent's cgroup was to be changed.
+        Cgroup = 9, "cgroup";
+    }
+}
+
 /// Bits of [`Event::flags`].
 pub mod event_flags {
     /// The overlay inode has an upper dentry.
@@ -193,6 +235,10 @@ pub mod event_flags {
     pub const NAME_ONLY: u32 = 4;
     /// The file is on an overlay.
     pub const OVERLAY: u32 = 8;
+    /// `path` holds the path's components, the last one first, each ended by NUL, the list ended by an empty one. They
+    /// count from the workload's root, or from the volume whose number is in `operand`; `u64::MAX` there says that only
+    /// the last component is known.
+    pub const COMPONENTS: u32 = 1 << 8;
 }
 
 /// A task above the one that acted.

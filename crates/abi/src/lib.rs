@@ -5,13 +5,21 @@
 #![no_std]
 
 mod event;
+mod file;
+mod guard;
+pub mod network;
 mod policy;
 mod stat;
 
 pub use event::{
-    ADDRESS_LEN, ANCESTORS, Ancestor, COMM_LEN, Event, Hook, Operation, PATH_LEN, Reason, UnknownCode, Verdict,
-    event_flags,
+    ADDRESS_LEN, ANCESTORS, Ancestor, COMM_LEN, Event, Hook, Injection, Operation, PATH_LEN, Reason, Tampering,
+    UnknownCode, Verdict, event_flags,
 };
+pub use file::{
+    FILTER_WORDS, FileFilter, FileKey, FileRule, LONG_WORDS, MAX_DEPTH, MAX_FILE_RULES, MAX_MOUNT_DEPTH, MAX_NAME,
+    MAX_VOLUMES, PathHash, PathKey, SHORT_NAME, Volume, VolumeKey, operation,
+};
+pub use guard::{Heartbeat, ObjectKey, ObjectKind, PlaceKey, protection};
 pub use policy::{
     AllowKey, AllowValue, CGROUP_MARKS, Label, MAX_INCARNATION, MAX_TASKS, MAX_WORKLOADS, Offsets, TASK_MARKS,
     TaskMark, WorkloadRecord, access, state,
@@ -44,4 +52,28 @@ pub mod map_names {
     pub const STATS: &str = "STATS";
     /// Array of one `u64`: the last sequence number given to a denial.
     pub const SEQUENCE: &str = "SEQUENCE";
+    /// Trie: [`super::network::AddressKey`] -> [`super::network::PortRanges`]. Written by the enforcer alone.
+    pub const ADDRESSES: &str = "ADDRESSES";
+    /// Hash: allowlist id (`u32`) -> bits of [`super::network::socket`] (`u64`). Written by the enforcer alone.
+    pub const SOCKETS: &str = "SOCKETS";
+    /// Hash: allowlist id (`u32`) -> the capabilities that may be used, one bit each (`u64`). Written by the enforcer alone.
+    pub const CAPABILITIES: &str = "CAPABILITIES";
+    /// Hash: thread group id (`u32`) of an agent -> when it started, in clock ticks since boot (`u64`). Written by agents.
+    pub const AGENTS: &str = "AGENTS";
+    /// Hash: [`super::PlaceKey`] -> bits of [`super::protection`] (`u32`). Written by the agent.
+    pub const PLACES: &str = "PLACES";
+    /// Hash: [`super::ObjectKey`] -> 1 (`u32`). Written by the agent.
+    pub const OBJECTS: &str = "OBJECTS";
+    /// Array of one [`super::Heartbeat`]. Written by the agent.
+    pub const HEARTBEAT: &str = "HEARTBEAT";
+    /// Hash: [`super::FileKey`] -> [`super::FileRule`]. Written by the enforcer alone.
+    pub const FILE_RULES: &str = "FILE_RULES";
+    /// Hash: list id (`u32`) -> [`super::FileFilter`] of its rules' paths. Written by the enforcer alone.
+    pub const FILE_LISTS: &str = "FILE_LISTS";
+    /// Hash: [`super::VolumeKey`] -> [`super::Volume`]. Written by the enforcer alone.
+    pub const VOLUMES: &str = "VOLUMES";
+    /// Array: slot -> [`super::FileFilter`] of its volumes' first inodes. Written by the enforcer alone.
+    pub const VOLUME_FILTERS: &str = "VOLUME_FILTERS";
+    /// Array of one [`super::PathKey`], chosen once.
+    pub const PATH_KEY: &str = "PATH_KEY";
 }

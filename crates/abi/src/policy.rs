@@ -17,6 +17,8 @@ pub mod access {
     pub const EXEC: u32 = 1;
     /// May be mapped executable (`mmap_file`, `file_mprotect`).
     pub const MAP: u32 = 2;
+    /// Is an interpreter: what it opens to run is looked at.
+    pub const INTERPRETER: u32 = 4;
 }
 
 /// Bits of [`super::WorkloadRecord::state`] above the allowlist id, which is its low 32 bits.
@@ -39,6 +41,9 @@ pub mod state {
     pub const SCRIPTS: u64 = 1 << 39;
     /// A changed copy of an image file may run if its content was verified to be a listed one.
     pub const VERIFIED_COPIES: u64 = 1 << 40;
+
+    /// The runtime gave the container means to reach files of the node: a capability, a namespace or a mount beyond the usual.
+    pub const REACH: u64 = 1 << 43;
 
     /// The bit that forbids an operation.
     pub const fn forbidden(operation: crate::Operation) -> u64 {
@@ -144,6 +149,55 @@ pub struct Offsets {
     pub cgroup_kn: u64,
     pub cgroup_parent: u64,
     pub kn_id: u64,
+    pub socket_sk: u64,
+    pub sk_family: u64,
+    /// The own port, in the host's byte order.
+    pub sk_num: u64,
+    /// The own address, IPv4.
+    pub sk_address: u64,
+    /// The own address, IPv6.
+    pub sk_address6: u64,
+    pub sk_protocol: u64,
+    pub sk_cgroup: u64,
+    /// The far end, IPv4.
+    pub peer_address: u64,
+    /// The far end, IPv6.
+    pub peer_address6: u64,
+    pub msg_control: u64,
+    pub msg_control_len: u64,
+    pub file_mode: u64,
+    pub inode_mode: u64,
+    pub inode_rdev: u64,
+    pub dentry_parent: u64,
+    pub path_mnt: u64,
+    pub mnt_sb: u64,
+    pub mnt_root: u64,
+    pub task_group_leader: u64,
+    pub task_start_boottime: u64,
+    pub map_id: u64,
+    pub prog_aux: u64,
+    pub prog_aux_id: u64,
+    pub link_id: u64,
+    /// From the `vfs_inode` of a `struct proc_inode` to its `pid`.
+    pub proc_inode_pid: u64,
+    /// From `struct pid` to the number in the initial namespace.
+    pub pid_number: u64,
+    /// From `struct unix_sock` to the dentry that it is bound to.
+    pub unix_dentry: u64,
+    pub qstr_name: u64,
+    pub file_flags: u64,
+    pub dentry_sb: u64,
+    pub dentry_flags: u64,
+    /// To the length of a dentry's name.
+    pub dentry_length: u64,
+    /// To a dentry's own room for short names.
+    pub dentry_short: u64,
+    pub iattr_valid: u64,
+    /// Which argument of `inode_setattr` is the dentry: kernels since 6.9 put the mount's id mapping before it.
+    pub setattr_dentry: u64,
+    pub task_mm: u64,
+    pub mm_exe_file: u64,
+    pub task_real_cred: u64,
 }
 
 impl Offsets {
@@ -174,6 +228,44 @@ impl Offsets {
         cgroup_kn: 0,
         cgroup_parent: 0,
         kn_id: 0,
+        socket_sk: 0,
+        sk_family: 0,
+        sk_num: 0,
+        sk_address: 0,
+        sk_address6: 0,
+        sk_protocol: 0,
+        sk_cgroup: 0,
+        peer_address: 0,
+        peer_address6: 0,
+        msg_control: 0,
+        msg_control_len: 0,
+        file_mode: 0,
+        inode_mode: 0,
+        inode_rdev: 0,
+        dentry_parent: 0,
+        path_mnt: 0,
+        mnt_sb: 0,
+        mnt_root: 0,
+        task_group_leader: 0,
+        task_start_boottime: 0,
+        map_id: 0,
+        prog_aux: 0,
+        prog_aux_id: 0,
+        link_id: 0,
+        proc_inode_pid: 0,
+        pid_number: 0,
+        unix_dentry: 0,
+        qstr_name: 0,
+        file_flags: 0,
+        dentry_sb: 0,
+        dentry_flags: 0,
+        dentry_length: 0,
+        dentry_short: 0,
+        iattr_valid: 0,
+        setattr_dentry: 0,
+        task_mm: 0,
+        mm_exe_file: 0,
+        task_real_cred: 0,
     };
 }
 
@@ -184,5 +276,5 @@ const _: () = {
     assert!(size_of::<TaskMark>() == 16);
     assert!(MAX_WORKLOADS <= 1 << 12 && MAX_INCARNATION < 1 << 20);
     assert!(size_of::<WorkloadRecord>() == 24);
-    assert!(size_of::<Offsets>() == 25 * 8);
+    assert!(size_of::<Offsets>() == 63 * 8);
 };

@@ -38,7 +38,7 @@ stats! {
     ProtectDenied = "protect_denied",
     /// Changes to executable protection that enforcement would have denied.
     ProtectAudited = "protect_audited",
-    /// Denials and audits that found the ring full.
+    /// Denials and audits that found the ring full, or that are among the peers unreported.
     DenialsLost = "denials_lost",
     /// Telemetry events that found the ring full.
     TelemetryLost = "telemetry_lost",
@@ -72,6 +72,16 @@ stats! {
     OperationAudited = "operation_audited",
     /// Attempts of workloads on Plimsoll itself; denied whatever the mode.
     TamperDenied = "tamper_denied",
+    /// Denied or audited connections from outside that left no event, since a peer sent too many of them.
+    PeersUnreported = "peers_unreported",
+    /// Code injections checked: tracing, and writing to memory through a file.
+    InjectChecked = "inject_checked",
+    /// Code injections denied.
+    InjectDenied = "inject_denied",
+    /// Code injections that enforcement would have denied.
+    InjectAudited = "inject_audited",
+    /// Tasks that were to be killed, since their hook cannot refuse, and could not be: what they began went ahead.
+    KillFailed = "kill_failed",
 }
 
 /// Number of counters; the `STATS` map has this many entries.

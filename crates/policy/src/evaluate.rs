@@ -1,6 +1,6 @@
 //! The reference evaluator: what the kernel must answer, in a form that needs no kernel.
 
-use plimsoll_abi::{Reason, Verdict, access};
+use plimsoll_abi::{Operation, Reason, Verdict, access};
 use plimsoll_sbom::InodeKey;
 
 use crate::{
@@ -21,7 +21,7 @@ pub enum FileObject {
     Unreadable,
 }
 
-/// One way for code to run.
+/// What a task asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Access {
     /// `execve` of a file, or of the interpreter it names.
@@ -41,6 +41,12 @@ pub enum Access {
         /// `PROT_WRITE` is asked for, or the mapping has pages of its own already.
         modified: bool,
     },
+    /// Tracing a process, or writing to memory through a file.
+    Inject,
+    /// An operation that hardening may forbid.
+    Operation(Operation),
+    /// The use of a capability that the task has, by its number.
+    Capability(u32),
 }
 
 /// Decides as the kernel does for a task of a workload under `policy`.
@@ -60,6 +66,9 @@ fn judge(policy: &CompiledPolicy, access: &Access) -> Reason {
         Access::Exec(file) => (Some(file), false, access::EXEC),
         Access::Map { file, private_writable } => (file, private_writable, access::MAP),
         Access::Protect { file, modified } => (file, modified, access::MAP),
+        Access::Inject => return policy.hardening.judge_injection(),
+        Access::Operation(operation) => return policy.hardening.judge(operation),
+        Access::Capability(capability) => return policy.hardening.judge_capability(capability),
     };
     match file {
         None if anonymous_allowed => Reason::Listed,

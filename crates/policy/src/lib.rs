@@ -12,16 +12,29 @@ mod compile;
 mod diagnostic;
 mod document;
 mod evaluate;
+mod evaluate_files;
+mod hardening;
+mod network;
 mod policy;
 mod reference;
 mod selection;
 
 pub use compile::{
-    CompileError, CompiledPolicy, Entry, Evidence, MAX_ENTRIES, Refused, Rule, Warning, WhyRefused, compile,
+    CompileError, CompiledPolicy, Entry, Evidence, KernelFiles, MAX_ENTRIES, Refused, Rule, Warning, WhyRefused,
+    compile,
 };
 pub use diagnostic::{Diagnostic, Diagnostics, Place};
 pub use document::{Limits, parse, parse_all};
 pub use evaluate::{Access, FileObject, evaluate};
-pub use policy::{Addition, AnonymousExec, LabelSelector, Mode, PathPattern, Policy, Selector};
+pub use evaluate_files::{FileAccess, FilePath, ScriptAccess, evaluate_file, evaluate_script};
+pub use hardening::{Capabilities, Forbidden, Hardening};
+pub use network::{
+    Cidr, Direction, InvalidCidr, Network, NetworkAccess, NetworkRule, Peers, Ports, Prefix, Protocols, SOCKET_KINDS,
+    evaluate_network,
+};
+pub use policy::{
+    Addition, AnonymousExec, FileRule, LabelSelector, Mode, PathPattern, Policy, SbomTrust, Scripts, Selector,
+    SignedBy, Unsigned,
+};
 pub use reference::ReferencePattern;
 pub use selection::{WorkloadFacts, duplicate_names, select};

@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use plimsoll_abi::operation;
 use plimsoll_sbom::{EvidenceClass, Sha256};
 use serde::{Serialize, Serializer};
 
-use crate::{diagnostic::Place, reference::ReferencePattern};
+use crate::{diagnostic::Place, hardening::Hardening, network::Network, reference::ReferencePattern};
 
 /// One enforcement policy. Only [`crate::parse`] makes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +28,54 @@ pub struct Policy {
     pub anonymous_exec: AnonymousExec,
     /// Files allowed whatever their evidence.
     pub allow: Vec<Addition>,
+    /// What it may do with the network; `None` is anything.
+    pub network: Option<Network>,
+    /// What it may do beside running code.
+    pub hardening: Hardening,
+    /// What may be done with which files.
+    pub files: Vec<FileRule>,
+    /// Which code interpreters may open.
+    pub scripts: Scripts,
+    /// Who must have signed the image's SBOM.
+    pub sbom: SbomTrust,
+}
+
+/// Who must have signed an image's SBOM, and what one is worth that nobody of these signed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SbomTrust {
+    /// Any of these; nobody is asked for if there is none.
+    pub signed_by: Vec<SignedBy>,
+    /// What is done without such a signature.
+    pub unsigned: Unsigned,
+}
+
+impl Default for SbomTrust {
+    fn default() -> Self {
+        Self { signed_by: Vec::new(), unsigned: Unsigned::AtMost(EvidenceClass::SbomDigest) }
+    }
+}
+
+/// Somebody whose signature counts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SignedBy {
+    /// The key of this name in the node's directory of keys.
+    Key(String),
+    /// A certificate for this identity; a `*` at its end stands for anything.
+    Identity {
+        /// E-mail address or URI.
+        identity: String,
+        /// Who vouches for it.
+        issuer: String,
+    },
+}
+
+/// What an SBOM is worth without an accepted signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Unsigned {
+    /// Nothing: the container does not start.
+    Refuse,
+    /// Its evidence counts as this class at most.
+    AtMost(EvidenceClass),
 }
 
 /// The workloads a policy is for: every part that is given must match, and at least one is.
@@ -67,10 +116,21 @@ impl fmt::Display for Mode {
 /// Whether memory without a file, or a file's memory once it was written, may become code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum AnonymousExec {
+    /// It may if the image has a package that compiles while it runs, and the policy allows that to run.
+    Auto,
     /// It may not.
     Deny,
     /// It may: just-in-time compilers need it.
     Allow,
+}
+
+/// Which code interpreters may open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+pub enum Scripts {
+    /// Any.
+    Any,
+    /// What came with the image and is not refused.
+    Image,
 }
 
 /// Files allowed by the policy itself.
@@ -86,6 +146,42 @@ pub struct Addition {
     /// Where it stands in the document.
     pub place: Place,
 }
+
+/// What may be done with the files of a path. Only one rule of a policy has that path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct FileRule {
+    /// Which files, by their path from the container's root; `/data/**` is `/data` itself and all below it.
+    pub path: PathPattern,
+    /// What is denied, as bits of [`plimsoll_abi::operation`].
+    pub deny: u16,
+    /// What is allowed although a rule for less of the path denies it; none of it is in `deny`.
+    pub allow: u16,
+    /// Where it stands in the document.
+    pub place: Place,
+}
+
+impl fmt::Display for FileRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`:", self.path)?;
+        for (word, mask) in [("deny", self.deny), ("allow", self.allow)].into_iter().filter(|(_, mask)| *mask != 0) {
+            let named = OPERATIONS.iter().filter(|(_, bit)| mask & bit != 0).map(|(name, _)| *name);
+            write!(f, " {word} {}", named.collect::<Vec<_>>().join(", "))?;
+        }
+        Ok(())
+    }
+}
+
+/// What may be done with a file, by the names it has in documents.
+pub(crate) const OPERATIONS: [(&str, u16); 7] = [
+    ("Read", operation::READ),
+    ("Write", operation::WRITE),
+    ("Create", operation::CREATE),
+    ("Remove", operation::REMOVE),
+    ("Rename", operation::RENAME),
+    ("Link", operation::LINK),
+    ("Attribute", operation::ATTRIBUTE),
+];
 
 /// One path, or everything below a directory. Shown as it is written: `/usr/bin/x`, `/opt/app/**`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

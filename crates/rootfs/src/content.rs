@@ -13,17 +13,18 @@ use std::{
 };
 
 use md5::Digest as _;
-use plimsoll_sbom::{ExecFact, ExecKind, InodeKey, Sha256};
+use plimsoll_sbom::{ExecFact, ExecKind, FileFact, InodeKey, Sha256};
 use rustix::{
     fs::{FileType, Stat, fstat},
     io::Errno,
 };
 
 use crate::{
-    Options, Progress,
+    Options, Problem, Progress,
+    cache::{Facts, Identity, Stamp},
     error::RootfsError,
     layer::Layer,
-    merge::{Entry, Kind},
+    merge::{Entry, Kind, stamp},
 };
 
 const BUFFER: usize = 256 << 10;
@@ -34,43 +35,113 @@ const HEAD: usize = 4;
 struct Job<'a> {
     path: &'a [u8],
     layer: &'a Layer,
-    size: u64,
-    mode: u32,
+    /// The layer's index.
+    index: usize,
+    identity: Identity,
     inode: InodeKey,
 }
 
-/// Fills in `exec` of every file. Returns the number of bytes hashed.
-pub(crate) fn examine(layers: &[Layer], entries: &mut [Entry], options: &Options<'_>) -> Result<u64, RootfsError> {
-    let jobs = jobs(layers, entries);
-    let work = Work::new(&jobs, options);
-    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(jobs.len().max(1));
-    thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| work.run());
-        }
-    });
-    let hashed = work.bytes.load(Ordering::Relaxed);
-    let facts = work.finish()?;
+/// Fills in `exec` of every file. Returns the number of bytes hashed; what the cache knew is not among them.
+pub(crate) fn examine(
+    layers: &[Layer],
+    entries: &mut [Entry],
+    options: &Options<'_>,
+    problems: &mut Vec<Problem>,
+) -> Result<u64, RootfsError> {
+    let mut known = Known::load(layers, options, problems)?;
+    let (hashed, new) = {
+        let jobs = jobs(layers, entries, &known);
+        let work = Work::new(&jobs, options);
+        let threads = thread::available_parallelism().map_or(1, NonZero::get).min(jobs.len().max(1));
+        thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| work.run());
+            }
+        });
+        (work.bytes.load(Ordering::Relaxed), work.finish()?)
+    };
+    known.take(new);
     for entry in entries {
-        if let Kind::File(fact) = &mut entry.kind {
-            fact.exec = facts.get(&fact.inode).cloned();
+        if let Kind::File(fact, stamp) = &mut entry.kind {
+            fact.exec = known.get(entry.layer, identity(fact, *stamp)).cloned().flatten();
         }
     }
+    known.keep(options, problems);
     Ok(hashed)
 }
 
-/// One job for each inode that is not empty, large ones first so that the threads end together.
-fn jobs<'a>(layers: &'a [Layer], entries: &'a [Entry]) -> Vec<Job<'a>> {
+fn identity(fact: &FileFact, stamp: Stamp) -> Identity {
+    Identity { ino: fact.inode.ino, size: fact.size, mode: fact.mode, stamp }
+}
+
+/// What is known of each layer's contents, by the layer's index.
+struct Known {
+    facts: Vec<Facts>,
+    /// Of the layers in the cache; empty without one.
+    keys: Vec<String>,
+    /// Layers about which something new was found.
+    changed: Vec<bool>,
+}
+
+impl Known {
+    fn load(layers: &[Layer], options: &Options<'_>, problems: &mut Vec<Problem>) -> Result<Self, RootfsError> {
+        let mut known =
+            Self { facts: vec![Facts::new(); layers.len()], keys: Vec::new(), changed: vec![false; layers.len()] };
+        let Some(cache) = options.cache else { return Ok(known) };
+        for (layer, facts) in layers.iter().zip(&mut known.facts) {
+            let key = layer.key()?;
+            let (found, problem) = cache.load(&key);
+            problems.extend(problem.map(Problem::LayerCache));
+            *facts = found;
+            known.keys.push(key);
+        }
+        Ok(known)
+    }
+
+    fn get(&self, layer: usize, identity: Identity) -> Option<&Option<ExecFact>> {
+        self.facts.get(layer)?.get(&identity)
+    }
+
+    fn take(&mut self, new: Vec<Examined>) {
+        for Examined { layer, identity, fact } in new {
+            if let (Some(facts), Some(changed)) = (self.facts.get_mut(layer), self.changed.get_mut(layer)) {
+                facts.insert(identity, fact);
+                *changed = true;
+            }
+        }
+    }
+
+    /// A layer that cannot be kept is read again next time; nothing else is lost.
+    fn keep(&self, options: &Options<'_>, problems: &mut Vec<Problem>) {
+        let Some(cache) = options.cache else { return };
+        for ((facts, key), changed) in self.facts.iter().zip(&self.keys).zip(&self.changed) {
+            if *changed {
+                problems.extend(cache.save(key, facts).err().map(Problem::LayerCache));
+            }
+        }
+    }
+}
+
+/// What was found out about one content.
+struct Examined {
+    layer: usize,
+    identity: Identity,
+    fact: Option<ExecFact>,
+}
+
+/// One job for each inode of each layer that is not empty and not known, large ones first so that the threads end together.
+fn jobs<'a>(layers: &'a [Layer], entries: &'a [Entry], known: &Known) -> Vec<Job<'a>> {
     let mut by_inode = HashMap::new();
     for entry in entries {
-        let (Kind::File(fact), Some(layer)) = (&entry.kind, layers.get(entry.layer)) else { continue };
-        if fact.size > 0 {
-            let job = || Job { path: &entry.path, layer, size: fact.size, mode: fact.mode, inode: fact.inode };
-            by_inode.entry(fact.inode).or_insert_with(job);
+        let (Kind::File(fact, stamp), Some(layer)) = (&entry.kind, layers.get(entry.layer)) else { continue };
+        let identity = identity(fact, *stamp);
+        if fact.size > 0 && known.get(entry.layer, identity).is_none() {
+            let job = || Job { path: &entry.path, layer, index: entry.layer, identity, inode: fact.inode };
+            by_inode.entry((entry.layer, fact.inode)).or_insert_with(job);
         }
     }
     let mut jobs: Vec<_> = by_inode.into_values().collect();
-    jobs.sort_by(|left, right| right.size.cmp(&left.size).then_with(|| left.path.cmp(right.path)));
+    jobs.sort_by(|left, right| right.identity.size.cmp(&left.identity.size).then_with(|| left.path.cmp(right.path)));
     jobs
 }
 
@@ -82,7 +153,7 @@ struct Work<'a> {
     stop: AtomicBool,
     files: AtomicU64,
     bytes: AtomicU64,
-    results: Mutex<Vec<Result<(InodeKey, ExecFact), RootfsError>>>,
+    results: Mutex<Vec<Result<Examined, RootfsError>>>,
 }
 
 impl<'a> Work<'a> {
@@ -105,12 +176,11 @@ impl<'a> Work<'a> {
             let Some(job) = self.jobs.get(self.next.fetch_add(1, Ordering::Relaxed)) else { break };
             let result = job.examine(&mut buffer, self.options.max_file_bytes);
             if let Ok(Some(_)) = &result {
-                self.bytes.fetch_add(job.size, Ordering::Relaxed);
+                self.bytes.fetch_add(job.identity.size, Ordering::Relaxed);
             }
             self.stop.fetch_or(result.is_err(), Ordering::Relaxed);
-            if let Some(result) = result.map(|fact| fact.map(|fact| (job.inode, fact))).transpose() {
-                self.results.lock().unwrap_or_else(PoisonError::into_inner).push(result);
-            }
+            let examined = |fact| Examined { layer: job.index, identity: job.identity, fact };
+            self.results.lock().unwrap_or_else(PoisonError::into_inner).push(result.map(examined));
             self.report();
         }
     }
@@ -123,7 +193,7 @@ impl<'a> Work<'a> {
         }
     }
 
-    fn finish(self) -> Result<HashMap<InodeKey, ExecFact>, RootfsError> {
+    fn finish(self) -> Result<Vec<Examined>, RootfsError> {
         self.results.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().collect()
     }
 }
@@ -140,21 +210,23 @@ impl Job<'_> {
         let mut file = File::from(descriptor);
         let mut head = [0; HEAD];
         let length = self.read(&mut file, &mut head)?;
-        let Some(kind) = ExecKind::of(head.get(..length).unwrap_or_default(), self.mode) else { return Ok(None) };
-        if self.size > max_bytes {
+        let Some(kind) = ExecKind::of(head.get(..length).unwrap_or_default(), self.identity.mode) else {
+            return Ok(None);
+        };
+        if self.identity.size > max_bytes {
             let path = self.layer.locate(self.path);
-            return Err(RootfsError::FileTooLarge { path, size: self.size, limit: max_bytes });
+            return Err(RootfsError::FileTooLarge { path, size: self.identity.size, limit: max_bytes });
         }
         file.seek(SeekFrom::Start(0)).map_err(|error| self.io("read", errno(&error)))?;
         let fact = self.hash(&mut file, kind, buffer)?;
         let after = fstat(&file).map_err(|source| self.io("examine", source))?;
-        let untouched = self.is_same(&after)? && times(&before) == times(&after);
+        let untouched = self.is_same(&after)?;
         if untouched { Ok(Some(fact)) } else { Err(self.changed()) }
     }
 
     fn hash(&self, file: &mut File, kind: ExecKind, buffer: &mut [u8]) -> Result<ExecFact, RootfsError> {
         let (mut sha256, mut sha1, mut md5) = (sha2::Sha256::new(), sha1::Sha1::new(), md5::Md5::new());
-        let mut left = self.size;
+        let mut left = self.identity.size;
         loop {
             let length = self.read(file, buffer)?;
             let read = buffer.get(..length).unwrap_or_default();
@@ -195,8 +267,9 @@ impl Job<'_> {
     /// Whether the open file is the one the directory showed.
     fn is_same(&self, stat: &Stat) -> Result<bool, RootfsError> {
         Ok(FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
-            && stat.st_mode & 0o7777 == self.mode
-            && u64::try_from(stat.st_size) == Ok(self.size)
+            && stat.st_mode & 0o7777 == self.identity.mode
+            && u64::try_from(stat.st_size) == Ok(self.identity.size)
+            && stamp(stat) == self.identity.stamp
             && self.layer.inode_key(self.path, stat)? == self.inode)
     }
 
@@ -207,10 +280,6 @@ impl Job<'_> {
     fn changed(&self) -> RootfsError {
         RootfsError::Changed { path: self.layer.locate(self.path) }
     }
-}
-
-fn times(stat: &Stat) -> [i64; 4] {
-    [stat.st_mtime, stat.st_mtime_nsec.cast_signed(), stat.st_ctime, stat.st_ctime_nsec.cast_signed()]
 }
 
 fn errno(error: &std::io::Error) -> Errno {

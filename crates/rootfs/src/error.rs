@@ -64,6 +64,12 @@ pub enum RootfsError {
         /// Bytes allowed for all together.
         limit: u64,
     },
+    /// More SBOMs inside the image than any builder leaves there.
+    #[error("more than {limit} SBOMs inside the image")]
+    TooManySboms {
+        /// Documents allowed.
+        limit: usize,
+    },
     /// A device number that the kernel's 32-bit encoding cannot hold.
     #[error("device {major}:{minor} of `{}` does not fit the kernel's encoding", path.display())]
     Device {

@@ -8,11 +8,11 @@ use std::{
 
 use plimsoll_sbom::InodeKey;
 use rustix::{
-    fs::{CWD, Mode, OFlags, ResolveFlags, Stat, flistxattr, major, minor, openat, openat2},
+    fs::{CWD, Mode, OFlags, ResolveFlags, Stat, flistxattr, fstat, major, minor, openat, openat2},
     io::Errno,
 };
 
-use crate::error::RootfsError;
+use crate::{cache, error::RootfsError};
 
 /// Largest list of attribute names the kernel gives (`XATTR_LIST_MAX`).
 const MAX_ATTRIBUTES: usize = 64 << 10;
@@ -42,6 +42,13 @@ impl Layer {
             source,
         })?;
         Ok(Self { path: path.to_owned(), root })
+    }
+
+    /// The layer's name in a cache.
+    pub(crate) fn key(&self) -> Result<String, RootfsError> {
+        let io = |source| RootfsError::Io { action: "examine", path: self.path.clone(), source };
+        let stat = fstat(&self.root).map_err(io)?;
+        Ok(cache::key(&self.path, stat.st_dev, stat.st_ino))
     }
 
     /// The path on the node, for messages.

@@ -10,6 +10,7 @@ use plimsoll_sbom::FileFact;
 use rustix::fs::{AtFlags, Dir, FileType, Stat, major, minor, readlinkat, statat};
 
 use crate::{
+    cache::Stamp,
     error::RootfsError,
     layer::{Layer, OverlayMarks},
 };
@@ -26,7 +27,7 @@ pub(crate) struct Entry {
 pub(crate) enum Kind {
     Directory,
     /// `exec` is filled in later.
-    File(FileFact),
+    File(FileFact, Stamp),
     Symlink(Vec<u8>),
     Other,
 }
@@ -155,7 +156,7 @@ impl Reader<'_> {
             FileType::RegularFile => {
                 let size = u64::try_from(stat.st_size).unwrap_or_default();
                 let inode = self.layer.inode_key(&path, &stat)?;
-                node(Kind::File(FileFact { size, mode: stat.st_mode & 0o7777, inode, exec: None }))
+                node(Kind::File(FileFact { size, mode: stat.st_mode & 0o7777, inode, exec: None }, stamp(&stat)))
             }
             _ => node(Kind::Other),
         }
@@ -168,6 +169,11 @@ impl Reader<'_> {
         let file = self.layer.open_file(path)?;
         Ok(self.layer.overlay_marks(path, &file)?.whiteout)
     }
+}
+
+/// When content and inode were last changed.
+pub(crate) fn stamp(stat: &Stat) -> Stamp {
+    [stat.st_mtime, stat.st_mtime_nsec.cast_signed(), stat.st_ctime, stat.st_ctime_nsec.cast_signed()]
 }
 
 fn is_device_zero(stat: &Stat) -> bool {

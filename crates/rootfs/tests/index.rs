@@ -9,7 +9,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use plimsoll_rootfs::{Options, Problem, Progress, RootfsError, index};
+use plimsoll_rootfs::{Options, Progress, RootfsError, index};
 use plimsoll_sbom::{DatabaseKind, ExecKind, FileFact, Limits, Listing, Node, Sha256, inventory, parse};
 use support::Layers;
 
@@ -212,8 +212,22 @@ fn distroless_databases_are_found() {
 #[test]
 fn databases_that_are_not_understood_are_named() {
     let layers = Layers::new(1);
+    layers.file(0, "var/lib/pacman/local/ALPM_DB_VERSION", b"9", 0o644);
     layers.file(0, "usr/lib/sysimage/rpm/rpmdb.sqlite", b"SQLite", 0o644);
+    layers.file(0, "usr/share/rpm/Packages.db", include_bytes!("../../sbom/tests/fixtures/rpm/Packages.db"), 0o644);
+    layers.file(0, "usr/share/rpm/Packages.db-wal", b"pending", 0o644);
+    layers.link(0, "var/lib/rpm", "../../usr/share/rpm");
     let image = layers.index().unwrap();
-    let path = "/usr/lib/sysimage/rpm/rpmdb.sqlite".to_owned();
-    assert_eq!(image.problems, [Problem::UnsupportedDatabase { path }]);
+    let kinds: Vec<_> = image.databases.iter().map(|database| (database.kind, database.packages.len())).collect();
+    assert_eq!(kinds, [(DatabaseKind::Rpm, 4)]);
+    let problems: Vec<String> = image.problems.iter().map(ToString::to_string).collect();
+    let expected = [
+        "`/usr/lib/sysimage/rpm/rpmdb.sqlite` cannot be read, and only digests in the SBOM cover its files: it is neither \
+         SQLite, ndb nor a Berkeley DB hash",
+        "`/usr/share/rpm/Packages.db-wal` is not empty: what rpm changed last is not in its database yet; ask for an image \
+         made after `rpmdb --rebuilddb`",
+        "`/var/lib/pacman/local/ALPM_DB_VERSION` is a package database of a kind that is not read; only digests in the SBOM \
+         cover its files",
+    ];
+    assert_eq!(problems, expected);
 }

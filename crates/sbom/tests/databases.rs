@@ -211,3 +211,19 @@ fn names_must_be_text() {
     let sources = DpkgSources { status: b"Package: \xff\n", ..DpkgSources::default() };
     assert!(parse_dpkg(&sources, &Limits::default()).is_err());
 }
+
+#[test]
+fn nothing_is_diverted_to_the_root() {
+    let status = "Package: dash\nVersion: 1\n";
+    let info = [source("dash.list", "/bin/sh\n/bin/dash\n")];
+    let diversions = "/bin/sh\n/\nother\n";
+    let sources = DpkgSources {
+        status: status.as_bytes(),
+        info: &info,
+        diversions: diversions.as_bytes(),
+        ..DpkgSources::default()
+    };
+    let database = parse_dpkg(&sources, &Limits::default()).unwrap();
+    let paths: Vec<String> = database.files.iter().map(|file| display_path(&file.path)).collect();
+    assert_eq!(paths, ["/bin/dash"]);
+}

@@ -88,15 +88,98 @@ fn cyclonedx_1_7_nests_components() {
     check(
         "cyclonedx-1.7.json",
         &expect![[r#"
-        CycloneDX 1.7 name="app" by=Some("new-tool 2, helper")
-        package busybox Some("1.36.1-r2") Some("pkg:apk/alpine/busybox@1.36.1-r2?arch=x86_64")
-        package nested None None
+            CycloneDX 1.7 name="app" by=Some("new-tool 2, helper")
+            package busybox Some("1.36.1-r2") Some("pkg:apk/alpine/busybox@1.36.1-r2?arch=x86_64")
+            package nested None None
+            file bin/inner [] in Some(0)
+            file bin/busybox ["sha256"] in Some(0)
+            file lib/nested.so [] in Some(1)
+            file usr/bin/less ["sha1", "md5"] in None
+            file bin/less ["sha1", "md5"] in None
+            rejected 1 ["/a/../../b"]
+        "#]],
+    );
+}
+
+#[test]
+fn spdx_2_says_the_same_as_yaml() {
+    check(
+        "spdx-2.2.yaml",
+        &expect![[r#"
+        SPDX 2.2 name="busybox" by=None
+        package busybox Some("1.36") None
         file bin/busybox ["sha256"] in Some(0)
-        file bin/inner [] in Some(0)
-        file lib/nested.so [] in Some(1)
-        file usr/bin/less ["sha1", "md5"] in None
-        file bin/less ["sha1", "md5"] in None
-        rejected 1 ["/a/../../b"]
+    "#]],
+    );
+    let (json, yaml) = (fixture("valid/spdx-2.3.json"), fixture("valid/spdx-2.3.yaml"));
+    let read = |bytes: &[u8]| parse(bytes, &Limits::default()).unwrap();
+    assert_eq!(summary(&read(&yaml)), summary(&read(&json)));
+}
+
+#[test]
+fn spdx_2_tag_value_puts_files_below_their_package() {
+    check(
+        "spdx-2.3.spdx",
+        &expect![[r#"
+        SPDX 2.3 name="registry.example/app:1" by=Some("scanner-1.0, buildkit-0.1")
+        package coreutils Some("9.1-1") Some("pkg:deb/debian/coreutils@9.1-1?arch=amd64")
+        package tar Some("1.34") None
+        package dash None None
+        file usr/bin/ls ["sha256", "sha1"] in Some(0)
+        file usr/bin/tar [] in Some(1)
+        file usr/bin/dash ["md5"] in Some(2)
+        rejected 1 ["/../../etc/shadow"]
+    "#]],
+    );
+}
+
+#[test]
+fn spdx_3_names_and_inlines() {
+    check(
+        "spdx-3.0.json",
+        &expect![[r#"
+        SPDX 3.0.1 name="registry.example/app:3" by=Some("generator-3")
+        package coreutils Some("9.1-1") Some("pkg:deb/debian/coreutils@9.1-1?arch=amd64")
+        package dash Some("0.5") Some("pkg:deb/debian/dash@0.5")
+        file usr/bin/ls ["sha256"] in Some(0)
+        file usr/bin/by-reference ["sha1"] in Some(0)
+        file usr/bin/inlined [] in Some(1)
+        rejected 1 ["/../x"]
+    "#]],
+    );
+    check(
+        "spdx-3.0-capitals.json",
+        &expect![[r#"
+        SPDX 3.0 name="" by=None
+        package tool Some("1") None
+        file tool.so ["sha256"] in Some(0)
+    "#]],
+    );
+}
+
+#[test]
+fn cyclonedx_says_the_same_as_xml() {
+    check(
+        "cyclonedx-1.2.xml",
+        &expect![[r#"
+        CycloneDX 1.2 name="" by=Some("old-tool 0.1")
+        package zlib Some("1.2.13") Some("pkg:deb/debian/zlib1g@1.2.13?arch=amd64&distro=debian-12")
+    "#]],
+    );
+    let (json, xml) = (fixture("valid/cyclonedx-1.7.json"), fixture("valid/cyclonedx-1.7.xml"));
+    let read = |bytes: &[u8]| parse(bytes, &Limits::default()).unwrap();
+    assert_eq!(summary(&read(&xml)), summary(&read(&json)));
+}
+
+#[test]
+fn early_syft_had_files_elsewhere() {
+    check(
+        "syft-1.0.5.json",
+        &expect![[r#"
+        Syft 1.0.5 name="registry.example/old:1" by=Some("syft 0.19.1")
+        package bash Some("5.0") Some("pkg:deb/debian/bash@5.0?arch=amd64")
+        package no-id Some("1") None
+        file bin/bash ["sha256"] in None
     "#]],
     );
 }
@@ -124,56 +207,110 @@ fn a_byte_order_mark_is_no_obstacle() {
     assert_ne!(plain.digest, marked.digest);
 }
 
+/// Every document in `fixtures/invalid`.
+const INVALID: [&str; 39] = [
+    "truncated.json",
+    "empty.json",
+    "non-utf8.json",
+    "wrong-type.json",
+    "bad-digest.json",
+    "field-twice.json",
+    "trailing.json",
+    "list.json",
+    "two-formats.json",
+    "future-cyclonedx.json",
+    "old-spdx.json",
+    "dsse.json",
+    "statement.json",
+    "rdf.xml",
+    "cut.xml",
+    "doctype.xml",
+    "entity.xml",
+    "two-roots.xml",
+    "mismatched.xml",
+    "future.xml",
+    "bad-digest.xml",
+    "json-ld.json",
+    "future-spdx-3.json",
+    "field-twice.yaml",
+    "bad-digest.yaml",
+    "wrong-type.yaml",
+    "no-tag.spdx",
+    "open-text.spdx",
+    "bad-digest.spdx",
+    "text.txt",
+    "bundle-of-a-digest.json",
+    "dsse-in-dsse.json",
+    "statement-in-statement.json",
+    "dsse-beside-document.json",
+    "dsse-not-base64.json",
+    "dsse-cut.json",
+    "data-without-statement.json",
+    "statement-of-something-else.json",
+    "statement-without-predicate.json",
+];
+
 #[test]
 fn every_invalid_document_is_refused_with_its_place() {
-    let names = [
-        "truncated.json",
-        "empty.json",
-        "non-utf8.json",
-        "wrong-type.json",
-        "bad-digest.json",
-        "field-twice.json",
-        "trailing.json",
-        "list.json",
-        "two-formats.json",
-        "future-cyclonedx.json",
-        "old-spdx.json",
-        "spdx-3.json",
-        "dsse.json",
-        "statement.json",
-        "cyclonedx.xml",
-    ];
-    let messages: Vec<String> = names.iter().map(|name| format!("{name}: {}\n", refused(name))).collect();
+    let messages: Vec<String> = INVALID.iter().map(|name| format!("{name}: {}\n", refused(name))).collect();
     expect![[r#"
-        truncated.json: line 11, column 41, at `packages`: the document ends too early; it may have been cut off
+        truncated.json: line 11, column 41, at `packages[1].name`: the document ends too early; it may have been cut off
         empty.json: line 1, column 0: the document ends too early; it may have been cut off
         non-utf8.json: document is not UTF-8: byte 99 (line 2) starts no character
         wrong-type.json: line 4, column 39, at `files[1].fileName`: invalid type: integer `7`, expected a string
         bad-digest.json: `components[0].components[0].hashes`: `c0ffee` is not a sha256 digest
         field-twice.json: line 1, column 79: duplicate field `components`
         trailing.json: line 1, column 48: trailing characters
-        list.json: neither SPDX 2.2/2.3, CycloneDX nor Syft JSON: looks like a list; an SBOM is a JSON object
-        two-formats.json: neither SPDX 2.2/2.3, CycloneDX nor Syft JSON: looks like two formats at once
+        list.json: no SBOM that can be read: looks like a list; an SBOM is a JSON object
+        two-formats.json: no SBOM that can be read: looks like two formats at once
         future-cyclonedx.json: CycloneDX version `2.0` is not supported; supported: 1.2 to 1.7
-        old-spdx.json: SPDX version `SPDX-2.1` is not supported; supported: SPDX-2.2, SPDX-2.3
-        spdx-3.json: neither SPDX 2.2/2.3, CycloneDX nor Syft JSON: looks like JSON-LD, perhaps SPDX 3; ask the generator for SPDX 2.3
-        dsse.json: neither SPDX 2.2/2.3, CycloneDX nor Syft JSON: looks like a signed envelope; verify it and pass the SBOM inside
-        statement.json: neither SPDX 2.2/2.3, CycloneDX nor Syft JSON: looks like an in-toto statement; pass its `predicate`
-        cyclonedx.xml: neither SPDX 2.2/2.3, CycloneDX nor Syft JSON: looks like XML; ask the generator for JSON
+        old-spdx.json: SPDX version `SPDX-2.1` is not supported; supported: SPDX-2.2, SPDX-2.3, 3.0 as JSON-LD
+        dsse.json: inside the DSSE envelope: line 1, column 0: the document ends too early; it may have been cut off
+        statement.json: inside the in-toto statement: no SBOM that can be read: looks like some other JSON
+        rdf.xml: no SBOM that can be read: looks like XML that is not CycloneDX; of SPDX ask for JSON, YAML or tag-value
+        cut.xml: line 1, column 106: syntax error: tag not closed: `>` not found before end of input
+        doctype.xml: line 1, column 57: a document type is not read
+        entity.xml: line 2, column 33: a reference to an entity that XML does not define
+        two-roots.xml: line 1, column 101: a second root element
+        mismatched.xml: line 2, column 13: ill-formed document: expected `</components>`, but `</bom>` was found
+        future.xml: CycloneDX version `2.0` is not supported; supported: 1.2 to 1.7
+        bad-digest.xml: `components[0].components[0].hashes`: `c0ffee` is not a sha256 digest
+        json-ld.json: no SBOM that can be read: looks like JSON-LD, but not SPDX 3 with its `@graph`
+        future-spdx-3.json: SPDX version `3.1.0` is not supported; supported: 2.2, 2.3, 3.0
+        field-twice.yaml: line 3, column 1: duplicate mapping key: name
+        bad-digest.yaml: `files[0].checksums`: `c0ffee` is not a sha256 digest
+        wrong-type.yaml: line 4, column 13: expected string scalar
+        no-tag.spdx: line 3, column 1: expected `Tag: value`
+        open-text.spdx: line 2, column 1: a `<text>` that starts here does not end
+        bad-digest.spdx: `line 3`: `c0ffee` is not a sha256 digest
+        text.txt: no SBOM that can be read: looks like text that is neither JSON, XML nor SPDX tag-value or YAML
+        bundle-of-a-digest.json: no SBOM that can be read: looks like a sigstore bundle that holds no document, only a signature
+        dsse-in-dsse.json: inside the DSSE envelope: no SBOM that can be read: looks like an envelope in an envelope of the same or an inner kind
+        statement-in-statement.json: inside the in-toto statement: no SBOM that can be read: looks like an envelope in an envelope of the same or an inner kind
+        dsse-beside-document.json: no SBOM that can be read: looks like two formats at once
+        dsse-not-base64.json: `payload` is not base64: Invalid symbol 123, offset 0.
+        dsse-cut.json: inside the DSSE envelope: line 1, column 900, at `predicate`: the document ends too early; it may have been cut off
+        data-without-statement.json: no SBOM that can be read: looks like an envelope in an envelope of the same or an inner kind
+        statement-of-something-else.json: inside the in-toto statement: no SBOM that can be read: looks like some other JSON
+        statement-without-predicate.json: no SBOM that can be read: looks like an in-toto statement without a predicate
     "#]].assert_eq(&messages.concat());
     let fixtures = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/invalid")).unwrap();
-    assert_eq!(fixtures.count(), names.len(), "a fixture is not in this test");
+    assert_eq!(fixtures.count(), INVALID.len(), "a fixture is not in this test");
 }
 
 #[test]
 fn a_document_cut_anywhere_is_refused() {
-    for name in ["spdx-2.3.json", "cyclonedx-1.7.json", "syft.json"] {
+    for name in ["spdx-2.3.json", "spdx-3.0.json", "cyclonedx-1.7.json", "syft.json", "syft-1.0.5.json"] {
         let whole = fixture(&format!("valid/{name}"));
         let end = whole.trim_ascii_end().len();
         for length in 0..end {
             let error = parse(&whole[..length], &Limits::default()).expect_err("a cut document was taken in");
             assert!(matches!(error, SbomError::Truncated { .. }), "{name} cut at {length}: {error}");
         }
+    }
+    let xml = fixture("valid/cyclonedx-1.7.xml");
+    for length in 0..xml.trim_ascii_end().len() {
+        parse(&xml[..length], &Limits::default()).expect_err("a cut document was taken in");
     }
 }
 

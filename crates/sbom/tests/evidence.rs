@@ -57,6 +57,8 @@ fn sbom(packages: &[(&str, &str, Option<&str>)], files: &[Listed<'_>]) -> Sbom {
             .collect(),
         rejected: RejectedPaths::default(),
         digest: Sha256::of(b"document"),
+        wrappings: Vec::new(),
+        statement: None,
     }
 }
 

@@ -6,12 +6,20 @@ use std::time::{Duration, Instant};
 use plimsoll_sbom::{DpkgSources, Limits, NamedSource, SbomError, parse, parse_apk, parse_dpkg};
 use proptest::prelude::*;
 
-const DOCUMENTS: [&[u8]; 5] = [
+const DOCUMENTS: [&[u8]; 13] = [
     include_bytes!("fixtures/valid/spdx-2.3.json"),
     include_bytes!("fixtures/valid/spdx-2.2-without-checksums.json"),
     include_bytes!("fixtures/valid/cyclonedx-1.2.json"),
     include_bytes!("fixtures/valid/cyclonedx-1.7.json"),
     include_bytes!("fixtures/valid/syft.json"),
+    include_bytes!("fixtures/valid/syft-1.0.5.json"),
+    include_bytes!("fixtures/valid/spdx-3.0.json"),
+    include_bytes!("fixtures/valid/spdx-2.3.yaml"),
+    include_bytes!("fixtures/valid/spdx-2.3.spdx"),
+    include_bytes!("fixtures/valid/cyclonedx-1.7.xml"),
+    include_bytes!("fixtures/wrapped/bundle-0.1.json"),
+    include_bytes!("fixtures/wrapped/dsse-cosign-data.json"),
+    include_bytes!("fixtures/wrapped/dsse-string-predicate.json"),
 ];
 
 /// Far more than the refusals need; a reader that did the work first would take longer.
@@ -45,6 +53,41 @@ fn nesting_is_bounded_whatever_the_caller_allows() {
             }
         }
     }
+}
+
+#[test]
+fn nesting_is_bounded_in_xml_too() {
+    let open = r#"<component type="library"><name>x</name><components>"#;
+    for (levels, taken_in) in [(25, true), (40, false), (200_000, false)] {
+        let components = format!("{}{}", open.repeat(levels), "</components></component>".repeat(levels));
+        let document =
+            format!(r#"<bom xmlns="http://cyclonedx.org/schema/bom/1.6"><components>{components}</components></bom>"#);
+        match parse(document.as_bytes(), &Limits::default()) {
+            Ok(sbom) => assert_eq!((sbom.packages.len(), taken_in), (levels, true)),
+            Err(SbomError::TooDeep { limit: 64, .. }) => assert!(!taken_in),
+            Err(other) => panic!("{levels} levels: {other}"),
+        }
+    }
+}
+
+#[test]
+fn files_without_substance_are_counted_against_the_documents_size() {
+    let document = |count: usize| {
+        let files = vec![r#"{"type":"file","name":"a"}"#; count].join(",");
+        format!(r#"{{"bomFormat": "CycloneDX", "specVersion": "1.6", "components": [{files}]}}"#)
+    };
+    assert_eq!(parse(document(100_000).as_bytes(), &Limits::default()).unwrap().files.len(), 100_000);
+    let error = parse(document(200_000).as_bytes(), &Limits::default()).unwrap_err();
+    assert!(matches!(error, SbomError::TooMany { what: "files", limit: 142_000..143_000 }), "{error}");
+}
+
+#[test]
+fn relationships_to_nothing_are_counted() {
+    let edge = r#"{"spdxElementId": "a", "relationshipType": "CONTAINS", "relatedSpdxElement": "b"}"#;
+    let edges = vec![edge; 30].join(",");
+    let document = format!(r#"{{"spdxVersion": "SPDX-2.3", "relationships": [{edges}]}}"#);
+    let limits = Limits { max_files: 10, ..Limits::default() };
+    assert_eq!(parse(document.as_bytes(), &limits).unwrap_err().to_string(), "more than 5 relationships");
 }
 
 #[test]

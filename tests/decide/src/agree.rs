@@ -1,7 +1,7 @@
 //! The kernel's `decide()` and the reference evaluator, case by case.
 
 use anyhow::Context as _;
-use plimsoll_abi::{Reason, Verdict, access};
+use plimsoll_abi::{Operation, Reason, Verdict, access};
 use plimsoll_policy::{Access, CompiledPolicy, FileObject, Limits, compile, evaluate, parse};
 use plimsoll_sbom::{Coverage, EvidenceClass, ExecKind, InodeKey, Inventory, InventoryFile, Sha256};
 
@@ -11,14 +11,26 @@ const FILES: u64 = 64;
 
 pub(crate) fn run(programs: &mut Programs, cases: u32, seed: u64) -> anyhow::Result<()> {
     let inventory = inventory();
-    let policies = [("Enforce", "Deny"), ("Enforce", "Allow"), ("Monitor", "Deny"), ("Monitor", "Allow")];
+    let policies = [
+        ("Enforce", "Deny", ""),
+        (
+            "Enforce",
+            "Allow",
+            "  hardening: {ptrace: Allow, mount: Deny, setns: Deny, capabilities: [CAP_CHOWN, CAP_SYS_ADMIN]}\n",
+        ),
+        ("Monitor", "Deny", "  hardening: {bpf: Allow, ioUring: Deny, chroot: Deny, capabilities: []}\n"),
+        ("Monitor", "Allow", "  hardening: {kernelFiles: Allow, deviceFile: Deny}\n"),
+    ];
     let mut random = Random(seed.max(1));
     let mut compiled = Vec::new();
-    for ((mode, anonymous), allowlist) in policies.into_iter().zip(1..) {
-        let policy = policy(mode, anonymous, &inventory)?;
+    for ((mode, anonymous, hardening), allowlist) in policies.into_iter().zip(1..) {
+        let policy = policy(mode, anonymous, hardening, &inventory)?;
         for entry in &policy.entries {
             let (key, value) = entry.kernel(allowlist);
             programs.allow(key, value)?;
+        }
+        if let Some(capabilities) = policy.hardening.capabilities {
+            programs.allow_capabilities(allowlist, capabilities.bits())?;
         }
         compiled.push((policy, allowlist));
     }
@@ -31,9 +43,8 @@ pub(crate) fn run(programs: &mut Programs, cases: u32, seed: u64) -> anyhow::Res
         let actual = (Verdict::try_from(packed & 0xff)?, Reason::try_from((packed >> 8) & 0xff)?);
         anyhow::ensure!(
             actual == expected,
-            "case {number} of seed {seed}: {access:?} under {:?}/{:?}: the kernel says {actual:?}, the evaluator {expected:?}",
-            policy.mode,
-            policy.anonymous_exec
+            "case {number} of seed {seed}: {access:?} under {}: the kernel says {actual:?}, the evaluator {expected:?}",
+            policy.mode
         );
         if let Some(count) = tally.get_mut(packed as usize & 0xff) {
             *count += 1;
@@ -45,7 +56,7 @@ pub(crate) fn run(programs: &mut Programs, cases: u32, seed: u64) -> anyhow::Res
 }
 
 /// Files of every kind and evidence; half of them are accepted by `package-digest`.
-fn inventory() -> Inventory {
+pub(crate) fn inventory() -> Inventory {
     let file = |ino: u64| InventoryFile {
         path: format!("/usr/bin/f{ino:03}"),
         inode: InodeKey { dev: 7, ino },
@@ -65,33 +76,51 @@ fn inventory() -> Inventory {
     }
 }
 
-fn policy(mode: &str, anonymous: &str, inventory: &Inventory) -> anyhow::Result<CompiledPolicy> {
+fn policy(mode: &str, anonymous: &str, hardening: &str, inventory: &Inventory) -> anyhow::Result<CompiledPolicy> {
     let text = format!(
         "apiVersion: plimsoll.dev/v1alpha1\nkind: EnforcementPolicy\nmetadata:\n  name: agree\nspec:\n  selector:\n    \
-         namespace: x\n  mode: {mode}\n  anonymousExec: {anonymous}\n  evidence: package-digest\n"
+         namespace: x\n  mode: {mode}\n  anonymousExec: {anonymous}\n  evidence: package-digest\n{hardening}"
     );
     let policy = parse("agree.yaml", text.as_bytes(), &Limits::default()).context("the test's own policy is wrong")?;
     Ok(compile(&policy, inventory)?)
 }
 
 /// A xorshift generator: the cases must repeat.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn next(&mut self, bound: u64) -> u64 {
+    pub(crate) fn next(&mut self, bound: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         self.0 % bound
     }
 
-    fn choice<'a, T>(&mut self, all: &'a [T]) -> anyhow::Result<&'a T> {
+    pub(crate) fn choice<'a, T>(&mut self, all: &'a [T]) -> anyhow::Result<&'a T> {
         let index = self.next(all.len() as u64);
         all.get(usize::try_from(index)?).context("nothing to choose from")
     }
 
     /// One access, as the evaluator and as the kernel see it.
     fn case(&mut self, state: u64) -> (Access, Case) {
+        let none = Case { state, ino: 0, dev: 0, access: 0, origin: 0, modified: 0, kind: 0, operand: 0 };
+        match self.next(6) {
+            0 => (Access::Inject, Case { kind: 1, ..none }),
+            1 => {
+                let operation = self.choice(Operation::ALL).map_or(Operation::Trace, |operation| *operation);
+                (Access::Operation(operation), Case { kind: 2, operand: operation as u32, ..none })
+            }
+            2 => {
+                // Numbers beyond those that are known are asked for as well.
+                let capability = u32::try_from(self.next(64)).unwrap_or_default();
+                (Access::Capability(capability), Case { kind: 3, operand: capability, ..none })
+            }
+            _ => self.code(none),
+        }
+    }
+
+    /// One way for code to run.
+    fn code(&mut self, none: Case) -> (Access, Case) {
         // A few inodes beyond the inventory, and another device, so that misses occur.
         let inode = InodeKey { dev: if self.next(8) == 0 { 8 } else { 7 }, ino: self.next(FILES + 8) };
         let (object, origin) = match self.next(8) {
@@ -107,7 +136,8 @@ impl Random {
             (1, file) => (Access::Map { file, private_writable: modified }, access::MAP, modified),
             (_, file) => (Access::Protect { file, modified }, access::MAP, modified),
         };
-        let case = Case { state, ino: inode.ino, dev: inode.dev, access: bits, origin, modified: u32::from(modified) };
+        let modified = u32::from(modified);
+        let case = Case { ino: inode.ino, dev: inode.dev, access: bits, origin, modified, ..none };
         (access, case)
     }
 }

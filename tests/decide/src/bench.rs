@@ -32,7 +32,7 @@ pub(crate) fn run(programs: &mut Programs) -> anyhow::Result<()> {
 
 fn mean(programs: &mut Programs, name: &str, bound: u64) -> anyhow::Result<i64> {
     let state = state::ACTIVE | state::ENFORCE | 1;
-    let case = Case { state, ino: bound, dev: 1, access: access::EXEC, origin: 0, modified: 0 };
+    let case = Case { state, ino: bound, dev: 1, access: access::EXEC, origin: 0, modified: 0, kind: 0, operand: 0 };
     let (verdict, time) = programs.run(name, &case, REPEAT)?;
     anyhow::ensure!(name == "baseline" || verdict == 0, "an allowed file got verdict {verdict}");
     Ok(i64::try_from(time.as_nanos())?)

@@ -2,7 +2,9 @@
 //! the reference evaluator.
 
 mod agree;
+mod agree_files;
 mod bench;
+mod network;
 mod program;
 
 use std::path::PathBuf;
@@ -39,6 +41,10 @@ fn main() -> anyhow::Result<()> {
     let mut programs = program::Programs::load(&arguments.object)?;
     match arguments.command {
         Command::Bench => bench::run(&mut programs),
-        Command::Agree { cases, seed } => agree::run(&mut programs, cases, seed),
+        Command::Agree { cases, seed } => {
+            agree::run(&mut programs, cases, seed)?;
+            network::run(&mut programs, cases, seed)?;
+            agree_files::run(&mut programs, cases, seed)
+        }
     }
 }

@@ -5,10 +5,17 @@ use std::{path::Path, time::Duration};
 use anyhow::Context as _;
 use aya::{
     Ebpf, Pod,
-    maps::{HashMap, MapData},
+    maps::{
+        HashMap, MapData,
+        lpm_trie::{Key, LpmTrie},
+    },
     programs::{TestRun as _, TestRunOptions, Xdp},
 };
-use plimsoll_abi::{AllowKey, AllowValue, map_names};
+use plimsoll_abi::{
+    AllowKey, AllowValue, FileFilter, FileKey, FileRule, map_names,
+    network::{AddressKey, PortRanges},
+};
+use plimsoll_policy::Network;
 
 /// Input of one run; the layout of `Case` in `plimsoll-tests-ebpf`.
 #[derive(Clone, Copy, Debug)]
@@ -19,11 +26,41 @@ pub(crate) struct Case {
     pub(crate) access: u32,
     pub(crate) origin: u32,
     pub(crate) modified: u32,
+    /// 0: code, by the fields above; 1: injection; 2: an operation; 3: a capability.
+    pub(crate) kind: u32,
+    /// The operation's or the capability's number.
+    pub(crate) operand: u32,
 }
 
-impl Case {
+/// Input of one run on network rules; the layout of `NetworkCase` in `plimsoll-tests-ebpf`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NetworkCase {
+    pub(crate) state: u64,
+    pub(crate) scope: u32,
+    pub(crate) family: u32,
+    pub(crate) address: [u8; 16],
+    pub(crate) port: u32,
+    pub(crate) protocol: u32,
+    pub(crate) kind: u32,
+}
+
+/// What a program takes for a packet.
+pub(crate) trait Input {
+    /// Its bytes.
+    fn bytes(&self) -> Vec<u8>;
+}
+
+impl Input for NetworkCase {
     fn bytes(&self) -> Vec<u8> {
-        let words = [self.dev, self.access, self.origin, self.modified];
+        let head = [self.scope, self.family].into_iter().flat_map(u32::to_ne_bytes);
+        let tail = [self.port, self.protocol, self.kind, 0].into_iter().flat_map(u32::to_ne_bytes);
+        self.state.to_ne_bytes().into_iter().chain(head).chain(self.address).chain(tail).collect()
+    }
+}
+
+impl Input for Case {
+    fn bytes(&self) -> Vec<u8> {
+        let words = [self.dev, self.access, self.origin, self.modified, self.kind, self.operand];
         let long = [self.state, self.ino].into_iter().flat_map(u64::to_ne_bytes);
         long.chain(words.into_iter().flat_map(u32::to_ne_bytes)).collect()
     }
@@ -41,9 +78,44 @@ struct PodValue(AllowValue);
 // SAFETY: as above.
 unsafe impl Pod for PodValue {}
 
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct PodAddress(AddressKey);
+// SAFETY: as above.
+unsafe impl Pod for PodAddress {}
+
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct PodRanges(PortRanges);
+// SAFETY: as above.
+unsafe impl Pod for PodRanges {}
+
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct PodFileKey(FileKey);
+// SAFETY: as above.
+unsafe impl Pod for PodFileKey {}
+
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct PodFileRule(FileRule);
+// SAFETY: as above.
+unsafe impl Pod for PodFileRule {}
+
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct PodFilter(FileFilter);
+// SAFETY: as above.
+unsafe impl Pod for PodFilter {}
+
 pub(crate) struct Programs {
     ebpf: Ebpf,
     allow: HashMap<MapData, PodKey, PodValue>,
+    addresses: LpmTrie<MapData, PodAddress, PodRanges>,
+    sockets: HashMap<MapData, u32, u64>,
+    capabilities: HashMap<MapData, u32, u64>,
+    files: HashMap<MapData, PodFileKey, PodFileRule>,
+    lists: HashMap<MapData, u32, PodFilter>,
 }
 
 impl Programs {
@@ -53,21 +125,52 @@ impl Programs {
             let program: &mut Xdp = program.try_into()?;
             program.load().with_context(|| format!("the kernel refuses `{name}`"))?;
         }
-        let allow = ebpf.take_map(map_names::ALLOW).context("the object has no allowlist map")?;
-        Ok(Self { ebpf, allow: HashMap::try_from(allow)? })
+        let mut take = |name| ebpf.take_map(name).with_context(|| format!("the object has no map `{name}`"));
+        let allow = HashMap::try_from(take(map_names::ALLOW)?)?;
+        let addresses = LpmTrie::try_from(take(map_names::ADDRESSES)?)?;
+        let sockets = HashMap::try_from(take(map_names::SOCKETS)?)?;
+        let capabilities = HashMap::try_from(take(map_names::CAPABILITIES)?)?;
+        let files = HashMap::try_from(take(map_names::FILE_RULES)?)?;
+        let lists = HashMap::try_from(take(map_names::FILE_LISTS)?)?;
+        Ok(Self { ebpf, allow, addresses, sockets, capabilities, files, lists })
+    }
+
+    pub(crate) fn allow_network(&mut self, allowlist: u32, network: &Network) -> anyhow::Result<()> {
+        for prefix in &network.prefixes {
+            let (bits, key, ranges) = prefix.kernel(allowlist);
+            self.addresses.insert(&Key::new(bits, PodAddress(key)), PodRanges(ranges), 0)?;
+        }
+        Ok(self.sockets.insert(allowlist, network.sockets, 0)?)
     }
 
     pub(crate) fn allow(&mut self, key: AllowKey, value: AllowValue) -> anyhow::Result<()> {
         Ok(self.allow.insert(PodKey(key), PodValue(value), 0)?)
     }
 
+    pub(crate) fn allow_capabilities(&mut self, allowlist: u32, capabilities: u64) -> anyhow::Result<()> {
+        Ok(self.capabilities.insert(allowlist, capabilities, 0)?)
+    }
+
+    pub(crate) fn file_rule(&mut self, key: FileKey, rule: FileRule) -> anyhow::Result<()> {
+        Ok(self.files.insert(PodFileKey(key), PodFileRule(rule), 0)?)
+    }
+
+    pub(crate) fn file_list(&mut self, list: u32, filter: FileFilter) -> anyhow::Result<()> {
+        Ok(self.lists.insert(list, PodFilter(filter), 0)?)
+    }
+
     /// Runs a program `repeat` times; its last return value, and the mean time of one run.
-    pub(crate) fn run(&mut self, name: &str, case: &Case, repeat: u32) -> anyhow::Result<(u32, Duration)> {
+    pub(crate) fn run(&mut self, name: &str, case: &impl Input, repeat: u32) -> anyhow::Result<(u32, Duration)> {
+        self.run_bytes(name, &case.bytes(), repeat)
+    }
+
+    /// The same with a packet of any layout.
+    pub(crate) fn run_bytes(&mut self, name: &str, input: &[u8], repeat: u32) -> anyhow::Result<(u32, Duration)> {
         let program: &mut Xdp =
             self.ebpf.program_mut(name).with_context(|| format!("no program `{name}`"))?.try_into()?;
-        let (input, mut output) = (case.bytes(), vec![0; 256]);
+        let mut output = vec![0; 1024];
         let options =
-            TestRunOptions { data_in: Some(&input), data_out: Some(&mut output), repeat, ..Default::default() };
+            TestRunOptions { data_in: Some(input), data_out: Some(&mut output), repeat, ..Default::default() };
         let result = program.test_run(options)?;
         Ok((result.return_value, result.duration))
     }

@@ -3,28 +3,51 @@
 //! A new area is a file with `pub(super) const ROWS: &[Technique]` and one line in [`AREAS`].
 
 use anyhow::ensure;
+use serde_json::json;
 
-use crate::container::{ACTOR, Container, ContainerSpec, Output};
+use crate::{
+    container::{ACTOR, Container, ContainerSpec, Output},
+    offer,
+};
 
 mod changed_views;
+pub(crate) mod files;
+mod hardening;
+mod interpreters;
+mod libraries;
 mod loaded_code;
 mod memory;
+mod network;
 mod other_filesystems;
-mod partial;
+mod paths;
+mod processes;
 mod written_files;
+
+pub(crate) use self::network::NETWORK;
 
 /// All techniques, by the heading they have in docs/bypasses.md.
 const AREAS: &[(&str, &[Technique])] = &[
     ("Files that were written", written_files::ROWS),
+    ("Paths and descriptors", paths::ROWS),
     ("Code loaded into a running process", loaded_code::ROWS),
+    ("Libraries that listed programs look for", libraries::ROWS),
     ("Files of other filesystems", other_filesystems::ROWS),
     ("Executable memory", memory::ROWS),
     ("Names that mean something else", changed_views::ROWS),
-    ("Interpreters fed with data", partial::ROWS),
+    ("Processes out of the ordinary", processes::ROWS),
+    ("File rules", files::ROWS),
+    ("Code written into processes", hardening::INJECTIONS),
+    ("Ways into the kernel", hardening::KERNEL),
+    ("Operations that a policy forbids", hardening::OPERATIONS),
+    ("Capabilities beyond the policy's", hardening::CAPABILITIES),
+    ("Traffic that no rule allows", network::ROWS),
+    ("Interpreters fed with data", interpreters::ROWS),
 ];
 
 /// Exit status of an attempt that was denied with `EPERM`.
 pub(crate) const DENIED: i32 = 10;
+/// Exit status where the preparation failed.
+const UNPREPARED: i32 = 11;
 
 /// What a technique runs under: a policy, and a container of its own.
 #[derive(Debug, Clone, Copy)]
@@ -44,7 +67,6 @@ impl Suite {
     }
 
     /// In a container that is changed first.
-    #[expect(dead_code, reason = "areas that need capabilities or mounts of their own use it")]
     pub(crate) const fn configured(self, configure: fn(&mut ContainerSpec)) -> Self {
         Self { configure, ..self }
     }
@@ -55,6 +77,17 @@ pub(crate) const ENFORCED: Suite = Suite::new("enforced", "");
 
 /// The same for what would spoil the container for others: a listed program that they need is changed.
 pub(crate) const SPOILT: Suite = Suite::new("spoilt", "");
+
+/// Code loading alone, where a policy gives up what would stop the attempt earlier: writing to what configures the kernel.
+pub(crate) const CONFIGURING: Suite = Suite::new("configuring", "  hardening:\n    kernelFiles: Allow\n");
+
+/// Code loading alone, in a container that has what a careless host gives: all devices, a socket of a process outside, and the
+/// right to search every directory.
+pub(crate) const CARELESS: Suite = Suite::new("careless", "").configured(|spec| {
+    spec.devices = true;
+    spec.capabilities.push("CAP_DAC_READ_SEARCH");
+    spec.mounts.push(json!({"destination": "/offer", "type": "bind", "source": offer::DIRECTORY, "options": ["bind"]}));
+});
 
 /// Kernels that a technique exists on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,7 +100,7 @@ pub(crate) enum Kernels {
 
 impl Kernels {
     /// Whether this kernel is one.
-    fn are_running(self) -> bool {
+    pub(crate) fn are_running(self) -> bool {
         let old = rustix::system::uname().release().to_string_lossy().starts_with("6.1.");
         match self {
             Self::All => true,
@@ -96,6 +129,8 @@ pub(crate) struct Technique {
     pub(crate) reason: &'static str,
     /// The file that the event names, if it is the same each time.
     pub(crate) path: Option<&'static str>,
+    /// The address that the event names, if it has one.
+    pub(crate) address: Option<&'static str>,
     /// Why it is not stopped: the test then shows that it is not.
     pub(crate) partial: Option<&'static str>,
     /// Where it exists.
@@ -115,6 +150,7 @@ const fn technique(name: &'static str, what: &'static str, reference: &'static s
         hook: "",
         reason: "",
         path: None,
+        address: None,
         partial: None,
         kernels: Kernels::All,
         suite: &ENFORCED,
@@ -142,6 +178,11 @@ impl Technique {
         Self { path: Some(path), ..self }
     }
 
+    /// The event names this address.
+    const fn toward(self, address: &'static str) -> Self {
+        Self { address: Some(address), ..self }
+    }
+
     /// It is not stopped.
     const fn partial(self, why: &'static str) -> Self {
         Self { partial: Some(why), ..self }
@@ -159,12 +200,13 @@ impl Technique {
 
     /// Prepares and makes the attempt. Status 0: it worked. [`DENIED`]: it was denied. Anything else proves nothing.
     pub(crate) fn attempt(&self, container: &Container) -> anyhow::Result<Output> {
-        if !self.setup.is_empty() {
-            let prepared = container.exec(&["/bin/sh", "-euc", self.setup])?;
-            ensure!(prepared.status == 0, "the preparation failed: {prepared:?}");
-        }
-        let command: Vec<&str> = [ACTOR].iter().chain(self.arguments).copied().collect();
-        container.exec(&command)
+        // In one go, since entering a container is what takes the time.
+        let script = format!("/bin/sh -euc \"$0\" || exit {UNPREPARED}; exec \"$@\"");
+        let command = ["/bin/sh", "-c", &script, self.setup, ACTOR];
+        let command: Vec<&str> = command.iter().chain(self.arguments).copied().collect();
+        let output = container.exec(&command)?;
+        ensure!(output.status != UNPREPARED, "the preparation failed: {output:?}");
+        Ok(output)
     }
 }
 

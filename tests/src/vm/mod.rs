@@ -27,8 +27,10 @@ use console::Console;
 
 /// How long a guest may run unless told otherwise.
 const DEFAULT_DEADLINE: Duration = Duration::from_mins(5);
+/// How often a guest is booted whose kernel does not get as far as the command.
+const BOOTS: u32 = 3;
 /// Memory of a guest unless told otherwise, in MiB.
-const DEFAULT_MEMORY: u32 = 2048;
+const DEFAULT_MEMORY: u32 = 3072;
 
 /// A guest to be: a kernel, disks, and how to run them. Nothing exists before [`Guest::run`], nothing is left after it.
 #[derive(Debug, Clone)]
@@ -120,12 +122,30 @@ impl Guest {
     /// The guest does not boot, outlives its deadline, is interrupted, ends without a status, or its kernel complains
     /// (oops, panic, warning), whatever the command's status is.
     pub fn run(&self, command: &[&str]) -> Result<Outcome> {
+        let mut attempt = 1;
+        loop {
+            match self.run_once(command)? {
+                Ok(outcome) => return Ok(outcome),
+                Err(fault) if attempt < BOOTS => {
+                    eprintln!("the guest did not get as far as its command, it boots again: {fault:#}");
+                }
+                Err(fault) => return Err(fault),
+            }
+            attempt += 1;
+        }
+    }
+
+    /// The inner error is a fault of the kernel before the command said anything. An emulator of several CPUs was seen to trip over
+    /// code that the kernel patches while it boots; nothing of what is tested has run by then.
+    fn run_once(&self, command: &[&str]) -> Result<Result<Outcome>> {
         let machine = self.prepare(command, false)?;
         let mut process = qemu::spawn(&machine.line, false)?;
         let streamed = stream::drain(&mut process, self.deadline, &self.prefix, self.hidden.as_deref());
         let console = Console::read(&machine.console)?;
         let output = streamed.map_err(|error| anyhow!("{error:#}\n{}", console.tail()))?;
-        Self::settle(&machine, &console, output)
+        let silent = output.trim().is_empty() && console.complaint().is_some();
+        let settled = Self::settle(&machine, &console, output);
+        if silent { Ok(settled) } else { settled.map(Ok) }
     }
 
     /// Boots and gives the terminal to `command`, or to a shell where it is empty. No deadline: a person is at it.

@@ -5,6 +5,7 @@ mod ext4;
 mod key;
 mod payload;
 mod root;
+mod selftests;
 
 use anyhow::Result;
 use plimsoll_tests::vm::{Accelerator, Disks, Guest, Kernel};

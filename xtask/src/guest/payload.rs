@@ -1,5 +1,5 @@
-//! The payload disk: the programs under test in `bin/` and `lib/`, the image they are tested with in `image/`. Made anew each
-//! time, which takes a moment.
+//! The payload disk: the programs under test in `bin/` and `lib/`, the image they are tested with in `image/`, the
+//! kernel's own tests in `selftests/`, a file system to mount in `filesystem`. Made anew each time, which takes a moment.
 
 use std::{
     fs,
@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::ext4;
+use super::{ext4, selftests};
 use crate::{
     image,
     step::{self, Step},
@@ -25,6 +25,7 @@ const LIBRARY: &str = "libactor_payload.so";
 /// The disk's file. Needs [`crate::build::run`] before it.
 pub(super) fn build(workspace: &Workspace) -> Result<PathBuf> {
     let image = image::build(workspace)?;
+    let selftests = selftests::build(workspace)?;
     let step = Step::start("the payload disk");
     let disk = workspace.guest().join("payload.ext4");
     let scratch = tempfile::Builder::new().prefix("payload-").tempdir_in(workspace.guest())?;
@@ -38,6 +39,11 @@ pub(super) fn build(workspace: &Workspace) -> Result<PathBuf> {
     }
     strip(&built.join("examples").join(LIBRARY), &tree.join("lib").join(LIBRARY))?;
     copy_image(&image, &tree.join("image"))?;
+    step::quietly(Command::new("cp").arg("--archive").arg(&selftests).arg(tree.join("selftests")))?;
+    let inner = scratch.path().join("filesystem");
+    fs::create_dir(&inner)?;
+    fs::copy(image.join("layers/0/usr/bin/true"), inner.join("true")).context("the image has no /usr/bin/true")?;
+    ext4::build(&tree.join("filesystem"), &inner, 0)?;
     ext4::build(&disk, &tree, 0)?;
     step.done("built");
     Ok(disk)

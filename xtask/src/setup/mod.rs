@@ -5,7 +5,10 @@ mod kernels;
 mod toolchain;
 mod tools;
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Result, ensure};
 use plimsoll_tests::vm::{Accelerator, Kernel};
@@ -37,6 +40,27 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     step::found(&format!("guests run on {}", accelerator(workspace)?.name()));
     println!("{:>10}  setup ({:.1} s)", "done", started.elapsed().as_secs_f64());
     Ok(())
+}
+
+/// Fetches a Debian package and unpacks it into a directory, which must be empty.
+pub(crate) fn unpack(package: &str, directory: &Path) -> Result<()> {
+    apt::Apt::unpack(package, directory)
+}
+
+/// What the corpus of SBOMs is made with.
+pub(crate) fn run_for_corpus(workspace: &Workspace) -> Result<()> {
+    step::heading("setup");
+    ensure!(rustix::process::geteuid().is_root(), "root filesystems have files of several owners: run this as root");
+    apt::Apt::default().install(crate::pins::CORPUS_PACKAGES)?;
+    tools::syft(workspace)
+}
+
+/// What the fuzzers are built with. A nightly compiler is for the developer to choose.
+pub(crate) fn run_for_fuzz(workspace: &Workspace) -> Result<()> {
+    step::heading("setup");
+    let nightly = step::output(std::process::Command::new("rustup").args(["run", "nightly", "rustc", "--version"]));
+    ensure!(nightly.is_ok(), "fuzzers need a nightly compiler: rustup toolchain install nightly");
+    tools::cargo_fuzz(workspace)
 }
 
 /// What `check` needs beside the rest.

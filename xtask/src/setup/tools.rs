@@ -22,6 +22,11 @@ pub(super) fn cargo_deny(workspace: &Workspace) -> Result<()> {
     cargo_install(workspace, "cargo-deny", pins::CARGO_DENY, &[])
 }
 
+/// The builder of fuzzers.
+pub(super) fn cargo_fuzz(workspace: &Workspace) -> Result<()> {
+    cargo_install(workspace, "cargo-fuzz", pins::CARGO_FUZZ, &[])
+}
+
 fn cargo_install(workspace: &Workspace, name: &str, version: &str, arguments: &[&str]) -> Result<()> {
     let path = workspace.path()?;
     let label = format!("{name} {version}");

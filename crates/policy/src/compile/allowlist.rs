@@ -2,13 +2,17 @@
 
 use std::fmt;
 
-use plimsoll_abi::{AllowKey, AllowValue, state};
+use plimsoll_abi::{AllowKey, AllowValue, PathKey, state};
 use plimsoll_sbom::{EvidenceClass, InodeKey, MismatchSource, Sha256};
 use serde::{Serialize, Serializer};
 
+use super::files::KernelFiles;
 use crate::{
     diagnostic::Place,
-    policy::{AnonymousExec, Mode, PathPattern},
+    evaluate_files,
+    hardening::Hardening,
+    network::Network,
+    policy::{AnonymousExec, FileRule, Mode, PathPattern, Scripts},
 };
 
 /// A policy applied to one image.
@@ -21,8 +25,12 @@ pub struct CompiledPolicy {
     pub generation: Sha256,
     /// What happens to a deviation.
     pub mode: Mode,
-    /// Whether memory without a file may become code.
+    /// Whether memory without a file may become code: `Allow` or `Deny`.
     pub anonymous_exec: AnonymousExec,
+    /// The package for whose sake it may, where the policy leaves that to the image.
+    pub anonymous_exec_for: Option<String>,
+    /// What it may do beside running code.
+    pub hardening: Hardening,
     /// What may run, one entry for each inode, in the order of the inodes.
     pub entries: Vec<Entry>,
     /// Exec-capable files of the image that may not run, in the order of the inventory.
@@ -31,6 +39,12 @@ pub struct CompiledPolicy {
     pub rules: Vec<Rule>,
     /// What is probably not meant.
     pub warnings: Vec<Warning>,
+    /// What the workload may do with the network; `None` is anything.
+    pub network: Option<Network>,
+    /// What may be done with which files.
+    pub files: Vec<FileRule>,
+    /// Which code interpreters may open.
+    pub scripts: Scripts,
 }
 
 /// One file that may run.
@@ -151,7 +165,21 @@ impl CompiledPolicy {
     pub fn state(&self, allowlist: u32) -> u64 {
         let enforce = if self.mode == Mode::Enforce { state::ENFORCE } else { 0 };
         let anonymous = if self.anonymous_exec == AnonymousExec::Allow { state::ALLOW_ANONYMOUS_EXEC } else { 0 };
-        state::ACTIVE | enforce | anonymous | u64::from(allowlist)
+        let network = if self.network.is_some() { state::NETWORK_RULES } else { 0 };
+        let files = if self.files.is_empty() { 0 } else { state::FILE_RULES };
+        let scripts = if self.scripts == Scripts::Image { state::SCRIPTS } else { 0 };
+        let rules = network | files | scripts | self.hardening.state();
+        state::ACTIVE | enforce | anonymous | rules | u64::from(allowlist)
+    }
+
+    /// Whether all file rules say the same of two directories and all below them.
+    pub fn rules_are_alike(&self, first: &str, second: &str) -> bool {
+        first == second || evaluate_files::are_alike(&self.files, first, second)
+    }
+
+    /// The file rules as the kernel holds them under `list`; paths are hashed with `key`.
+    pub fn kernel_files(&self, list: u32, key: &PathKey) -> KernelFiles {
+        KernelFiles::new(&self.files, list, key)
     }
 }
 

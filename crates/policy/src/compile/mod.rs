@@ -2,6 +2,9 @@
 
 mod additions;
 mod allowlist;
+mod files;
+mod interpreters;
+mod jit;
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -10,6 +13,8 @@ use plimsoll_sbom::{EvidenceClass, ExecKind, Gap, InodeKey, Inventory, Inventory
 
 use self::additions::Additions;
 pub use self::allowlist::{CompiledPolicy, Entry, Evidence, Refused, Rule, Warning, WhyRefused};
+pub use self::files::KernelFiles;
+use self::interpreters::is_interpreter;
 use crate::policy::Policy;
 
 /// Entries one allowlist may have.
@@ -46,6 +51,7 @@ pub fn compile(policy: &Policy, inventory: &Inventory) -> Result<CompiledPolicy,
     if entries.len() > MAX_ENTRIES {
         return Err(CompileError::TooManyEntries { policy: policy.name.clone(), entries: entries.len() });
     }
+    let (anonymous_exec, anonymous_exec_for) = jit::resolve(policy.anonymous_exec, inventory, &entries);
     let mut warnings = additions.warnings(&rules, inventory);
     if entries.is_empty() {
         warnings.insert(0, Warning::NothingAllowed);
@@ -59,11 +65,16 @@ pub fn compile(policy: &Policy, inventory: &Inventory) -> Result<CompiledPolicy,
         name: policy.name.clone(),
         generation: policy.generation,
         mode: policy.mode,
-        anonymous_exec: policy.anonymous_exec,
+        anonymous_exec,
+        anonymous_exec_for,
+        hardening: policy.hardening.clone(),
         refused: refused.collect(),
         entries: entries.into_values().collect(),
         rules,
         warnings,
+        network: policy.network.clone(),
+        files: policy.files.clone(),
+        scripts: policy.scripts,
     })
 }
 
@@ -101,7 +112,7 @@ impl Compiler<'_> {
             (Err(_), Some(rule)) => (Evidence::Policy, rule),
             (Err(why), None) => return Err(why),
         };
-        let access = access_of(file);
+        let access = access_of(file) | if is_interpreter(file) { access::INTERPRETER } else { 0 };
         let entry = Entry { inode: file.inode, access, rule, path: file.path.clone(), evidence };
         let known = self.entries.entry(file.inode).or_insert_with(|| entry.clone());
         if entry.evidence > known.evidence {

@@ -127,25 +127,35 @@ impl Field {
         choices: &[(&'static str, T)],
         report: &mut Report<'_>,
     ) -> Result<T, Reported> {
-        let names: Vec<&'static str> = choices.iter().map(|(name, _)| *name).collect();
-        // Whatever YAML takes the scalar for, it is one of the names or it is not.
-        let text = match &self.node.value {
-            Value::Scalar(scalar) => &scalar.text,
-            _ => self.string(report)?,
-        };
         if self.node.is_empty() {
+            let names: Vec<&'static str> = choices.iter().map(|(name, _)| *name).collect();
             let message = format!("`{}` has no value", self.key);
             return Err(report.error(self.key_span, message, format!("write {}", alternatives(&names))));
         }
-        if let Some((_, value)) = choices.iter().find(|(name, _)| *name == text) {
-            return Ok(*value);
-        }
-        let help = match closest(text, &names) {
-            Some(meant) => format!("did you mean `{meant}`?"),
-            None => format!("write {}", alternatives(&names)),
-        };
-        Err(report.error(self.value_span(), format!("`{}` cannot be {}", self.key, quoted(text)), help))
+        choose(&self.node, &self.key, choices, report)
     }
+}
+
+/// A value as one of `choices`, exactly as they are spelled; `name` is the field's.
+pub(super) fn choose<T: Copy>(
+    node: &Node,
+    name: &str,
+    choices: &[(&'static str, T)],
+    report: &mut Report<'_>,
+) -> Result<T, Reported> {
+    // Whatever YAML takes the scalar for, it is one of the names or it is not.
+    let Value::Scalar(Scalar { text, .. }) = &node.value else {
+        return Err(wrong_type(node, node.span, &quoted(name), "a string", report));
+    };
+    if let Some((_, value)) = choices.iter().find(|(choice, _)| choice == text) {
+        return Ok(*value);
+    }
+    let names: Vec<&'static str> = choices.iter().map(|(name, _)| *name).collect();
+    let help = match closest(text, &names) {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => format!("write {}", alternatives(&names)),
+    };
+    Err(report.error(node.span, format!("`{name}` cannot be {}", quoted(text)), help))
 }
 
 /// Text in backticks, without anything a terminal would act on, and not too long.
@@ -187,7 +197,7 @@ fn describe(scalar: &Scalar, expected: &str) -> (String, String) {
 }
 
 /// The candidate that `text` was probably meant to be.
-fn closest(text: &str, candidates: &[&'static str]) -> Option<&'static str> {
+pub(super) fn closest(text: &str, candidates: &[&'static str]) -> Option<&'static str> {
     // No name of the language is longer; comparing costs the product of the lengths.
     if text.chars().nth(40).is_some() {
         return None;

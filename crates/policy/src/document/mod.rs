@@ -1,14 +1,19 @@
 //! From a document's bytes to policies, or to everything that is wrong with them.
 
 mod fields;
+mod files;
+mod hardening;
 mod load;
+mod network;
 mod report;
 mod schema;
 mod shape;
 mod source;
 mod tree;
+mod trust;
 mod value;
 
+use plimsoll_abi::MAX_FILE_RULES;
 use plimsoll_sbom::Sha256;
 
 use self::{
@@ -27,13 +32,24 @@ pub struct Limits {
     pub max_depth: usize,
     /// Entries of one policy's `allow`.
     pub max_additions: usize,
+    /// Entries of each of one policy's lists of network rules.
+    pub max_network_rules: usize,
+    /// Entries of one policy's `files`.
+    pub max_files: usize,
     /// Problems reported; the others are only counted.
     pub max_diagnostics: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_bytes: 1 << 20, max_depth: 32, max_additions: 10_000, max_diagnostics: 100 }
+        Self {
+            max_bytes: 1 << 20,
+            max_depth: 32,
+            max_additions: 10_000,
+            max_network_rules: 500,
+            max_files: MAX_FILE_RULES,
+            max_diagnostics: 100,
+        }
     }
 }
 

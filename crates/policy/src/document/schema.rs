@@ -7,19 +7,29 @@ use plimsoll_sbom::{EvidenceClass, Sha256};
 use super::{
     Limits,
     fields::{Fields, quoted},
+    files,
+    hardening::hardening,
+    network,
     report::{Report, Reported},
     shape,
     source::Span,
     tree::{Field, Node, Value},
-    value,
+    trust, value,
 };
-use crate::policy::{Addition, AnonymousExec, LabelSelector, Mode, Policy, Selector};
+use crate::{
+    hardening::Hardening,
+    network::Network,
+    policy::{Addition, AnonymousExec, FileRule, LabelSelector, Mode, Policy, SbomTrust, Scripts, Selector},
+};
 
 const API_VERSION: &str = "plimsoll.dev/v1alpha1";
 const KIND: &str = "EnforcementPolicy";
 
 const MODES: [(&str, Mode); 2] = [("Monitor", Mode::Monitor), ("Enforce", Mode::Enforce)];
-const ANONYMOUS_EXEC: [(&str, AnonymousExec); 2] = [("Deny", AnonymousExec::Deny), ("Allow", AnonymousExec::Allow)];
+const ANONYMOUS_EXEC: [(&str, AnonymousExec); 3] =
+    [("Auto", AnonymousExec::Auto), ("Deny", AnonymousExec::Deny), ("Allow", AnonymousExec::Allow)];
+
+const SCRIPTS: [(&str, Scripts); 2] = [("Any", Scripts::Any), ("Image", Scripts::Image)];
 
 /// Reads one policy; `generation` is the digest of its text.
 pub(super) fn policy(
@@ -36,9 +46,23 @@ pub(super) fn policy(
     version?;
     kind?;
     let (name, name_span) = named?;
-    let Spec { selector, mode, evidence, anonymous_exec, allow } = spec?;
+    let Spec { selector, mode, evidence, anonymous_exec, allow, files, scripts, network, hardening, sbom } = spec?;
     let place = report.source().place(name_span);
-    Ok(Policy { name, place, generation, selector, mode, evidence, anonymous_exec, allow })
+    Ok(Policy {
+        name,
+        place,
+        generation,
+        selector,
+        mode,
+        evidence,
+        anonymous_exec,
+        allow,
+        network,
+        hardening,
+        files,
+        scripts,
+        sbom,
+    })
 }
 
 fn constant(
@@ -64,6 +88,11 @@ struct Spec {
     evidence: EvidenceClass,
     anonymous_exec: AnonymousExec,
     allow: Vec<Addition>,
+    network: Option<Network>,
+    hardening: Hardening,
+    files: Vec<FileRule>,
+    scripts: Scripts,
+    sbom: SbomTrust,
 }
 
 fn spec(document: &Fields<'_>, limits: &Limits, report: &mut Report<'_>) -> Result<Spec, Reported> {
@@ -77,12 +106,22 @@ fn spec(document: &Fields<'_>, limits: &Limits, report: &mut Report<'_>) -> Resu
         .map(|field| field.choice(&EvidenceClass::ALL.map(|class| (class.name(), class)), report));
     let anonymous_exec = fields.optional("anonymousExec").map(|field| field.choice(&ANONYMOUS_EXEC, report));
     let allow = fields.optional("allow").map(|field| additions(field, limits, report));
+    let network = fields.optional("network").map(|field| network::network(field, limits, report));
+    let hardening = fields.optional("hardening").map(|field| hardening(field, report));
+    let files = fields.optional("files").map(|field| files::rules(field, limits, report));
+    let scripts = fields.optional("scripts").map(|field| field.choice(&SCRIPTS, report));
+    let sbom = fields.optional("sbom").map(|field| trust::sbom(field, report));
     Ok(Spec {
         selector: selector?,
         mode: mode?,
         evidence: evidence.transpose()?.unwrap_or(EvidenceClass::PackageDigest),
-        anonymous_exec: anonymous_exec.transpose()?.unwrap_or(AnonymousExec::Deny),
+        anonymous_exec: anonymous_exec.transpose()?.unwrap_or(AnonymousExec::Auto),
         allow: allow.transpose()?.unwrap_or_default(),
+        network: network.transpose()?,
+        hardening: hardening.transpose()?.unwrap_or_default(),
+        files: files.transpose()?.unwrap_or_default(),
+        scripts: scripts.transpose()?.unwrap_or(Scripts::Any),
+        sbom: sbom.transpose()?.unwrap_or_default(),
     })
 }
 

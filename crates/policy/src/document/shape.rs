@@ -11,11 +11,61 @@ pub(super) struct Shape {
 
 pub(super) static DOCUMENT: Shape = Shape { name: "the document", fields: &["apiVersion", "kind", "metadata", "spec"] };
 pub(super) static METADATA: Shape = Shape { name: "`metadata`", fields: &["name"] };
-pub(super) static SPEC: Shape =
-    Shape { name: "`spec`", fields: &["selector", "mode", "evidence", "anonymousExec", "allow"] };
+pub(super) static SPEC: Shape = Shape {
+    name: "`spec`",
+    fields: &[
+        "selector",
+        "mode",
+        "evidence",
+        "anonymousExec",
+        "allow",
+        "files",
+        "scripts",
+        "network",
+        "hardening",
+        "sbom",
+    ],
+};
 pub(super) static SELECTOR: Shape = Shape { name: "`spec.selector`", fields: &["image", "labels", "namespace"] };
 pub(super) static IMAGE: Shape = Shape { name: "`spec.selector.image`", fields: &["digest", "reference"] };
 pub(super) static ADDITION: Shape = Shape { name: "an entry of `spec.allow`", fields: &["path", "sha256", "reason"] };
+pub(super) static NETWORK: Shape =
+    Shape { name: "`spec.network`", fields: &["loopback", "egress", "bind", "ingress", "sockets"] };
+pub(super) static EGRESS: Shape =
+    Shape { name: "an entry of `spec.network.egress`", fields: &["cidr", "dns", "ports", "protocol"] };
+pub(super) static BIND: Shape =
+    Shape { name: "an entry of `spec.network.bind`", fields: &["cidr", "ports", "protocol"] };
+pub(super) static INGRESS: Shape =
+    Shape { name: "an entry of `spec.network.ingress`", fields: &["cidr", "ports", "protocol"] };
+pub(super) static HARDENING: Shape = Shape {
+    name: "`spec.hardening`",
+    fields: &[
+        "ptrace",
+        "bpf",
+        "perfEvent",
+        "kernelCode",
+        "mount",
+        "userNamespace",
+        "setns",
+        "keyring",
+        "ioUring",
+        "kernelFiles",
+        "kernelLog",
+        "clock",
+        "deviceFile",
+        "chroot",
+        "capabilities",
+    ],
+};
+
+pub(super) static FILE: Shape = Shape { name: "an entry of `spec.files`", fields: &["path", "deny", "allow"] };
+
+pub(super) static SBOM: Shape = Shape { name: "`spec.sbom`", fields: &["signedBy", "unsigned"] };
+pub(super) static SIGNER: Shape =
+    Shape { name: "an entry of `spec.sbom.signedBy`", fields: &["key", "identity", "issuer"] };
 
 /// Every mapping, the outer ones first.
-pub(super) static ALL: [&Shape; 6] = [&DOCUMENT, &METADATA, &SPEC, &SELECTOR, &IMAGE, &ADDITION];
+pub(super) static ALL: [&Shape; 14] = [
+    &DOCUMENT, &METADATA, &SPEC, &SELECTOR, &IMAGE, &ADDITION, &NETWORK, &EGRESS, &BIND, &INGRESS, &HARDENING, &FILE,
+    &SBOM, &SIGNER,
+];

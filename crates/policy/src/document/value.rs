@@ -1,5 +1,6 @@
 //! The values of the language, each with what is wrong with it and how to write it.
 
+use plimsoll_abi::{MAX_DEPTH, MAX_NAME};
 use plimsoll_sbom::Sha256;
 
 use super::{
@@ -109,6 +110,32 @@ pub(super) fn path(field: &Field, report: &mut Report<'_>) -> Result<PathPattern
         ("a wildcard in the middle of a path", "name the file, or end the path in `/**` for a whole directory")
     } else if plain.split('/').skip(1).any(|part| matches!(part, "" | "." | "..")) {
         ("the path has an empty, `.` or `..` part", "write it without them, and without a slash at its end")
+    } else {
+        return Ok(match directory {
+            Some(directory) => PathPattern::Below(directory.to_owned()),
+            None => PathPattern::Exact(plain.to_owned()),
+        });
+    };
+    Err(report.error(field.value_span(), message, help))
+}
+
+/// The path of a file rule.
+pub(super) fn file_path(field: &Field, report: &mut Report<'_>) -> Result<PathPattern, Reported> {
+    let text = field.string(report)?;
+    let directory = text.strip_suffix("/**");
+    let plain = directory.unwrap_or(text);
+    let parts = || plain.split('/').skip(1);
+    let whole = plain.is_empty() && directory.is_some();
+    let (message, help) = if !whole && !plain.starts_with('/') {
+        ("a path starts with `/`", "write it from the container's root")
+    } else if plain.contains(['*', '?', '[']) {
+        ("a wildcard in the middle of a path", "name the file, or end the path in `/**` for a whole directory")
+    } else if parts().any(|part| matches!(part, "" | "." | "..")) {
+        ("the path has an empty, `.` or `..` part", "write it without them, and without a slash at its end")
+    } else if parts().any(|part| part.len() > MAX_NAME) {
+        ("a name in the path is longer than 128 bytes", "name a directory further up, with `/**`")
+    } else if parts().count() >= MAX_DEPTH {
+        ("the path has more than 19 parts", "name a directory further up, with `/**`")
     } else {
         return Ok(match directory {
             Some(directory) => PathPattern::Below(directory.to_owned()),

@@ -1,6 +1,6 @@
 //! What ends up on the allowlist.
 
-use plimsoll_policy::{CompileError, MAX_ENTRIES, compile};
+use plimsoll_policy::{AnonymousExec, CompileError, MAX_ENTRIES, compile};
 use plimsoll_sbom::{EvidenceClass as Class, ExecKind, InventoryFile, Sha256};
 
 use super::{compiled, entries, file, inode, inventory, policy, refused, warnings};
@@ -188,4 +188,23 @@ fn many_additions_over_many_files_stay_cheap() {
     let compiled = compiled(&format!("  mode: Enforce\n  allow:\n{}", additions.concat()), files);
     assert_eq!(compiled.warnings.len(), 5_000);
     assert!(started.elapsed() < std::time::Duration::from_secs(20));
+}
+
+#[test]
+fn memory_becomes_code_for_the_sake_of_an_allowed_package() {
+    let of_package = |name: &str, evidence| InventoryFile {
+        package: Some(plimsoll_sbom::PackageRef { name: name.to_owned(), version: "1".to_owned(), purl: None }),
+        ..file("/usr/bin/program", 1, Some(evidence))
+    };
+    let found = |rest: &str, file| {
+        let policy = compiled(&format!("  mode: Enforce\n{rest}"), vec![file]);
+        (policy.anonymous_exec, policy.anonymous_exec_for)
+    };
+    let (allow, deny) = (AnonymousExec::Allow, AnonymousExec::Deny);
+    let digest = Class::PackageDigest;
+    assert_eq!(found("", of_package("nodejs", digest)), (allow, Some("nodejs".to_owned())));
+    assert_eq!(found("", of_package("coreutils", digest)), (deny, None));
+    assert_eq!(found("", of_package("nodejs", Class::PackagePath)), (deny, None), "its files may not run");
+    assert_eq!(found("  anonymousExec: Deny\n", of_package("nodejs", digest)), (deny, None));
+    assert_eq!(found("  anonymousExec: Allow\n", of_package("coreutils", digest)), (allow, None));
 }

@@ -1,7 +1,7 @@
 //! The reference decision.
 
 use plimsoll_abi::{Reason, Verdict, state};
-use plimsoll_policy::{Access, CompiledPolicy, FileObject, evaluate};
+use plimsoll_policy::{Access, CompiledPolicy, FileObject, Hardening, evaluate};
 use plimsoll_sbom::{EvidenceClass, ExecKind, InventoryFile};
 
 use super::{compiled, file, inode};
@@ -91,9 +91,10 @@ fn the_mode_alone_turns_a_reason_into_a_verdict() {
 
 #[test]
 fn the_kernels_state_says_the_same() {
-    assert_eq!(shop("Monitor", "Deny").state(7), state::ACTIVE | 7);
-    assert_eq!(shop("Enforce", "Deny").state(7), state::ACTIVE | state::ENFORCE | 7);
-    assert_eq!(shop("Monitor", "Allow").state(u32::MAX), state::ACTIVE | state::ALLOW_ANONYMOUS_EXEC | 0xffff_ffff);
+    let always = state::ACTIVE | Hardening::default().state();
+    assert_eq!(shop("Monitor", "Deny").state(7), always | 7);
+    assert_eq!(shop("Enforce", "Deny").state(7), always | state::ENFORCE | 7);
+    assert_eq!(shop("Monitor", "Allow").state(u32::MAX), always | state::ALLOW_ANONYMOUS_EXEC | 0xffff_ffff);
     let policy = shop("Enforce", "Deny");
     let (key, value) = policy.entries[0].kernel(7);
     assert_eq!((key.allowlist, key.dev, key.ino), (7, inode(1).dev, 1));

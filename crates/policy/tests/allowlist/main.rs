@@ -3,6 +3,7 @@
 
 mod compiling;
 mod deciding;
+mod hardening;
 mod properties;
 
 use plimsoll_policy::{CompiledPolicy, Limits, Policy, compile, parse};

@@ -29,7 +29,7 @@ fn an_unknown_field_without_a_likeness_lists_the_known_ones() {
             policy.yaml:8:3: error: unknown field `severity` in `spec`
               8 |   severity: high
                 |   ^^^^^^^^
-              help: `spec` has `selector`, `mode`, `evidence`, `anonymousExec`, `allow`"#]],
+              help: `spec` has `selector`, `mode`, `evidence`, `anonymousExec`, `allow`, `files`, `scripts`, `network`, `hardening`, `sbom`"#]],
     );
 }
 

@@ -3,7 +3,11 @@
 #![expect(clippy::needless_raw_string_hashes, reason = "snapshots are written with them")]
 
 mod fields;
+mod files;
+mod hardening;
+mod network;
 mod syntax;
+mod trust;
 mod values;
 
 use expect_test::Expect;

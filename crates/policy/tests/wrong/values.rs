@@ -115,7 +115,7 @@ fn anonymous_exec_that_is_a_boolean() {
             policy.yaml:8:18: error: `anonymousExec` cannot be `false`
               8 |   anonymousExec: false
                 |                  ^^^^^
-              help: write `Deny` or `Allow`"#]],
+              help: write `Auto`, `Deny` or `Allow`"#]],
     );
 }
 

@@ -148,8 +148,10 @@ impl Packages {
                     .collect(),
                 None => files.digests.into_iter().collect(),
             };
-            for (path, digest) in owned.into_iter().filter(|(path, _)| !path.is_empty()) {
-                collector.file(diversions.apply(path, &name), digest, index)?;
+            // The root is nobody's, and nothing can have been diverted to it.
+            let moved = owned.into_iter().map(|(path, digest)| (diversions.apply(path, &name), digest));
+            for (path, digest) in moved.filter(|(path, _)| !path.is_empty()) {
+                collector.file(path, digest, index)?;
             }
         }
         Ok(())

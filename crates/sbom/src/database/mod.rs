@@ -2,16 +2,25 @@
 //!
 //! They authenticate nothing by themselves, since they are part of the image. They tie the packages an SBOM declares
 //! to files, and their digests tell whether a file is still what its package shipped.
+//!
+//! Beside the databases of package managers, what languages leave behind counts as one: Python's `RECORD`, and what
+//! programs say about themselves.
 
 mod apk;
+mod built_in;
 mod dpkg;
+mod python;
+mod rpm;
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use apk::parse_apk;
+pub use built_in::{cargo_crate, go_module, java_artifact, npm_package, self_described};
 pub use dpkg::{DpkgSources, parse_dpkg};
+pub use python::{PythonDistribution, parse_python};
+pub use rpm::{BrokenContainer, parse_rpm};
 
 use crate::{limits::Limits, path::normalise};
 
@@ -19,13 +28,26 @@ use crate::{limits::Limits, path::normalise};
 const MAX_PROBLEMS: usize = 64;
 
 /// Whose database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum DatabaseKind {
     /// Debian's, or distroless' reduced form of it.
     Dpkg,
     /// Alpine's, Wolfi's, Chainguard's.
     Apk,
+    /// Fedora's, Red Hat's, SUSE's, Azure Linux'.
+    Rpm,
+    /// Distributions that pip and its like installed.
+    Python,
+    /// Directories of `node_modules`.
+    Npm,
+    /// Java archives that name their artifact.
+    Java,
+    /// Go programs that name their module.
+    Go,
+    /// Rust programs that name their crate.
+    Cargo,
 }
 
 impl DatabaseKind {
@@ -34,6 +56,12 @@ impl DatabaseKind {
         match self {
             Self::Dpkg => "deb",
             Self::Apk => "apk",
+            Self::Rpm => "rpm",
+            Self::Python => "pypi",
+            Self::Npm => "npm",
+            Self::Java => "maven",
+            Self::Go => "golang",
+            Self::Cargo => "cargo",
         }
     }
 }
@@ -43,6 +71,12 @@ impl fmt::Display for DatabaseKind {
         f.write_str(match self {
             Self::Dpkg => "dpkg",
             Self::Apk => "apk",
+            Self::Rpm => "rpm",
+            Self::Python => "Python",
+            Self::Npm => "npm",
+            Self::Java => "Java",
+            Self::Go => "Go",
+            Self::Cargo => "Cargo",
         })
     }
 }
@@ -93,6 +127,8 @@ pub enum DatabaseDigest {
     Sha1([u8; 20]),
     /// apk 3: the first 20 bytes of a SHA-256.
     Sha256Prefix([u8; 20]),
+    /// rpm, and Python's `RECORD`.
+    Sha256([u8; 32]),
 }
 
 impl fmt::Display for DatabaseDigest {
@@ -100,6 +136,7 @@ impl fmt::Display for DatabaseDigest {
         match self {
             Self::Md5(digest) => write!(f, "md5:{}", hex::encode(digest)),
             Self::Sha1(digest) => write!(f, "sha1:{}", hex::encode(digest)),
+            Self::Sha256(digest) => write!(f, "sha256:{}", hex::encode(digest)),
             Self::Sha256Prefix(digest) => write!(f, "sha256-160:{}", hex::encode(digest)),
         }
     }
@@ -120,7 +157,7 @@ pub struct NamedSource<'a> {
 pub struct DatabaseProblem {
     /// File of the database.
     pub source_name: String,
-    /// Line, from 1.
+    /// Line, from 1; in a binary database the number of the record.
     pub line: usize,
     /// What is wrong.
     pub what: Malformed,
@@ -141,6 +178,9 @@ pub enum Malformed {
     /// The package is left out with all its files.
     #[error("package has no name or version; it is ignored")]
     Package,
+    /// A binary record; the package has no files then.
+    #[error("package header does not fit together; its files count as nobody's")]
+    Header,
 }
 
 /// Why a database was refused as a whole.
@@ -166,6 +206,17 @@ pub enum DatabaseError {
         what: &'static str,
         /// Entries allowed.
         limit: usize,
+    },
+    /// A binary database whose structure is broken.
+    #[error("the {kind} database `{source_name}` cannot be read: {what}")]
+    Broken {
+        /// Whose database.
+        kind: DatabaseKind,
+        /// File of the database.
+        source_name: String,
+        /// What is wrong.
+        #[source]
+        what: BrokenContainer,
     },
 }
 

@@ -10,16 +10,16 @@ use crate::{
 /// Rejected paths kept word by word.
 const MAX_EXAMPLES: usize = 5;
 
-pub(super) struct Assembly<'l> {
-    limits: &'l Limits,
+pub(super) struct Assembly {
+    limits: Limits,
     pub(super) packages: Vec<SbomPackage>,
     pub(super) files: Vec<SbomFile>,
     pub(super) rejected: RejectedPaths,
 }
 
-impl<'l> Assembly<'l> {
-    pub(super) fn new(limits: &'l Limits) -> Self {
-        Self { limits, packages: Vec::new(), files: Vec::new(), rejected: RejectedPaths::default() }
+impl Assembly {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self { limits: *limits, packages: Vec::new(), files: Vec::new(), rejected: RejectedPaths::default() }
     }
 
     /// Returns the package's index.

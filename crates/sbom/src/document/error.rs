@@ -1,5 +1,6 @@
 use std::fmt;
 
+use super::envelope::Wrapping;
 use crate::digest::InvalidDigest;
 
 /// A point in a document.
@@ -64,8 +65,8 @@ pub enum SbomError {
         /// What the JSON reader expected or found.
         reason: String,
     },
-    /// JSON, but none of the formats.
-    #[error("neither SPDX 2.2/2.3, CycloneDX nor Syft JSON: looks like {looks_like}")]
+    /// None of the formats.
+    #[error("no SBOM that can be read: looks like {looks_like}")]
     Unrecognised {
         /// What it may be, and what to do.
         looks_like: &'static str,
@@ -95,5 +96,16 @@ pub enum SbomError {
         path: String,
         /// What is wrong.
         source: InvalidDigest,
+    },
+    /// An envelope's payload that is not what envelopes hold.
+    #[error("`payload` is not base64: {0}")]
+    Payload(base64::DecodeError),
+    /// The fault lies in what an envelope holds; places are counted from the start of that.
+    #[error("inside the {wrapping}: {source}")]
+    Inside {
+        /// What the envelope is.
+        wrapping: Wrapping,
+        /// What is wrong with its content.
+        source: Box<SbomError>,
     },
 }

@@ -1,17 +1,18 @@
 //! Reading JSON within bounds, with errors that say where.
 
-use std::{fmt, marker::PhantomData};
+use std::{borrow::Cow, fmt, marker::PhantomData};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{Error as _, SeqAccess, Visitor},
+    de::{DeserializeSeed, Error as _, SeqAccess, Visitor},
 };
 use serde_json::error::Category;
+use serde_path_to_error::Track;
 
 use super::error::{Place, SbomError};
 
 /// Longest list read into memory, whatever the caller's limits: a few bytes of JSON can otherwise ask for many of ours.
-const MAX_LIST: usize = 1 << 20;
+const MAX_LIST: usize = 1 << 19;
 
 /// The document as text, without a byte order mark.
 pub(super) fn text(bytes: &[u8]) -> Result<&str, SbomError> {
@@ -25,26 +26,80 @@ pub(super) fn text(bytes: &[u8]) -> Result<&str, SbomError> {
     }
 }
 
-/// Refuses nesting beyond `limit` before the recursive reader sees the text. Says nothing about the text otherwise.
-pub(super) fn check_depth(text: &str, limit: usize) -> Result<(), SbomError> {
-    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-    for (offset, byte) in text.bytes().enumerate() {
+/// The fields of the outermost object, each with its value's text. Refuses nesting beyond `limit` before a recursive
+/// reader sees the text. What is not JSON gives fields too; the reader that comes after finds out.
+pub(super) fn outline(text: &str, limit: usize) -> Result<Vec<(Cow<'_, str>, &str)>, SbomError> {
+    let bytes = text.as_bytes();
+    let mut outline = Outline { text, fields: Vec::new(), key: None };
+    let (mut depth, mut at) = (0_usize, 0);
+    while let Some(&byte) = bytes.get(at) {
         match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            b'[' | b'{' if !in_string => depth += 1,
-            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            b'"' => {
+                let end = end_of_string(bytes, at);
+                if depth == 1 {
+                    outline.string(at, end);
+                }
+                at = end;
+                continue;
+            }
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            b',' if depth == 1 => outline.end_value(at),
             _ => {}
         }
         if depth > limit {
-            return Err(SbomError::TooDeep { place: place_of(text, offset), limit });
+            return Err(SbomError::TooDeep { place: place_of(text, at), limit });
         }
+        at += 1;
     }
-    Ok(())
+    outline.end_value(text.trim_end().len().saturating_sub(1));
+    Ok(outline.fields)
 }
 
-fn place_of(text: &str, offset: usize) -> Place {
+/// Where the string that starts at `start` has ended; the end of the text if it has none.
+fn end_of_string(bytes: &[u8], start: usize) -> usize {
+    let mut at = start + 1;
+    while let Some(found) = bytes.get(at..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
+        at += found;
+        if bytes.get(at) == Some(&b'"') {
+            return at + 1;
+        }
+        at += 2;
+    }
+    bytes.len()
+}
+
+struct Outline<'a> {
+    text: &'a str,
+    fields: Vec<(Cow<'a, str>, &'a str)>,
+    /// The field whose value is being read, and where that starts.
+    key: Option<(Cow<'a, str>, usize)>,
+}
+
+impl Outline<'_> {
+    /// A key is the first string since the last comma. One with escapes is what it stands for, lest it hides.
+    fn string(&mut self, start: usize, end: usize) {
+        if self.key.is_none() {
+            let quoted = self.text.get(start..end).unwrap_or_default();
+            let plain = quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default();
+            let key = if plain.contains('\\') {
+                Cow::Owned(serde_json::from_str(quoted).unwrap_or_else(|_| plain.to_owned()))
+            } else {
+                Cow::Borrowed(plain)
+            };
+            self.key = Some((key, end));
+        }
+    }
+
+    fn end_value(&mut self, end: usize) {
+        if let Some((key, start)) = self.key.take() {
+            let value = self.text.get(start..end).unwrap_or_default();
+            self.fields.push((key, value.trim_start().trim_start_matches(':').trim()));
+        }
+    }
+}
+
+pub(super) fn place_of(text: &str, offset: usize) -> Place {
     let before = text.as_bytes().get(..offset).unwrap_or_default();
     let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
     Place { line: 1 + newlines(before), column: 1 + offset - line_start, path: None }
@@ -59,12 +114,18 @@ pub(super) fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, SbomError
     serde_json::from_str(text).map_err(|error| located::<T>(text, &error))
 }
 
-/// Reads again to learn the JSON path of the error; following paths all the time would slow the good documents down.
+/// Says where a value of `T` is wrong.
 fn located<'a, T: Deserialize<'a>>(text: &'a str, error: &serde_json::Error) -> SbomError {
+    located_at(text, error, PhantomData::<T>)
+}
+
+/// Reads again to learn the JSON path of the error; following paths all the time would slow the good documents down.
+pub(super) fn located_at<'a>(text: &'a str, error: &serde_json::Error, seed: impl DeserializeSeed<'a>) -> SbomError {
     let mut reader = serde_json::Deserializer::from_str(text);
-    let path = match serde_path_to_error::deserialize::<_, T>(&mut reader) {
+    let mut track = Track::new();
+    let path = match seed.deserialize(serde_path_to_error::Deserializer::new(&mut reader, &mut track)) {
         Ok(_) => None,
-        Err(error) => Some(error.path().to_string()).filter(|path| path != "."),
+        Err(_) => Some(track.path().to_string()).filter(|path| path != "."),
     };
     let place = Place { line: error.line(), column: error.column(), path };
     if error.classify() == Category::Eof {
@@ -130,9 +191,20 @@ mod tests {
 
     #[test]
     fn depth_ignores_brackets_in_strings() {
-        assert!(check_depth(r#"["[[[[\"[[[[", "\\", []]"#, 2).is_ok());
-        let error = check_depth("[\n  [[", 2).unwrap_err();
+        assert!(outline(r#"["[[[[\"[[[[", "\\", []]"#, 2).is_ok());
+        let error = outline("[\n  [[", 2).unwrap_err();
         assert_eq!(error.to_string(), "line 2, column 4: nested deeper than 2 levels");
+    }
+
+    #[test]
+    fn fields_of_the_outermost_object_are_told() {
+        let text = r#" {"a" : {"b": [1, "c,d"]}, "\u0065": "f" , "g":[], "h" : null } "#;
+        let fields = outline(text, 9).unwrap();
+        let fields: Vec<(&str, &str)> = fields.iter().map(|(key, value)| (&**key, *value)).collect();
+        assert_eq!(fields, [("a", r#"{"b": [1, "c,d"]}"#), ("e", r#""f""#), ("g", "[]"), ("h", "null")]);
+        for cut in ["{", "{\"", "{\"cut", "{\"cut\\", "{\"a\":", "}}}", "{\"\\u00", "\u{e9}\u{e9}"] {
+            assert!(outline(cut, 9).unwrap().len() <= 1, "{cut}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
-//! SBOM documents: SPDX 2.2 and 2.3, CycloneDX 1.2 to 1.7, Syft's own format, all as JSON.
+//! SBOM documents: SPDX 2.2, 2.3 and 3.0, CycloneDX 1.2 to 1.7, Syft's own format, bare or wrapped.
 //!
-//! The readers are written by hand, as tolerant serde structures of the few fields that matter, because no published
+//! Syntax is left to `serde_json`, `serde-saphyr` and `quick-xml`. What the formats mean is read by hand, by tolerant
+//! structures of the few fields that matter, because no published
 //! crate reads what generators really emit: `cyclonedx-bom` refuses CycloneDX 1.6 and 1.7; `spdx-rs` and `serde-spdx`
 //! refuse files without checksums (early Syft) or a purpose spelled `OPERATING-SYSTEM` (melange); none knows Syft's
 //! format. Unknown fields and values are ignored; a wrong type, a malformed digest or a field given twice is an error.
@@ -9,24 +10,33 @@
 
 mod assembly;
 mod cyclonedx;
+mod detect;
+mod envelope;
 mod error;
 mod json;
+mod links;
 mod spdx;
+mod stream;
 mod syft;
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde::Serialize;
 
+pub use envelope::{Statement, Subject, Wrapping};
 pub use error::{Place, SbomError};
 
 use crate::{
     digest::{Digests, Sha256},
     limits::Limits,
 };
+use assembly::Assembly;
+use detect::Content;
+use envelope::Opened;
 
 /// A document's kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Format {
     /// SPDX 2.2 or 2.3 JSON.
@@ -61,12 +71,16 @@ pub struct Sbom {
     pub generator: Option<String>,
     /// Packages, in the document's order.
     pub packages: Vec<SbomPackage>,
-    /// Files, in the document's order. One path may occur more than once: entries are alternatives.
+    /// Files, in the document's order, those nested in another file before it. One path may occur more than once: entries are alternatives.
     pub files: Vec<SbomFile>,
     /// File entries that were left out because their path can name no file of an image.
     pub rejected: RejectedPaths,
-    /// SHA-256 of the document's bytes.
+    /// SHA-256 of the bytes given, wrappings included.
     pub digest: Sha256,
+    /// What the document was wrapped in, outermost first; empty if it was bare. No signature was checked.
+    pub wrappings: Vec<Wrapping>,
+    /// The in-toto statement around the document, if it had one.
+    pub statement: Option<Statement>,
 }
 
 /// A package as the SBOM names it.
@@ -93,6 +107,7 @@ pub struct SbomFile {
 
 /// File entries left out, such as `../../etc/passwd`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RejectedPaths {
     /// How many.
     pub count: usize,
@@ -100,68 +115,56 @@ pub struct RejectedPaths {
     pub examples: Vec<String>,
 }
 
-/// Reads a document, whatever its format: that is decided by content.
+/// Reads a document, whatever its format and whatever it is wrapped in: both are decided by content.
 ///
-/// Either the whole document is taken in or nothing is. `bytes` may start with a UTF-8 byte order mark.
+/// Either the whole document is taken in or nothing is. `bytes` may start with a UTF-8 byte order mark. Signatures of
+/// envelopes are not checked.
 pub fn parse(bytes: &[u8], limits: &Limits) -> Result<Sbom, SbomError> {
     if bytes.len() > limits.max_bytes {
         return Err(SbomError::TooLarge { size: bytes.len(), limit: limits.max_bytes });
     }
-    let text = json::text(bytes)?;
-    json::check_depth(text, limits.max_depth.min(Limits::DEEPEST))?;
-    let digest = Sha256::of(bytes);
-    match detect(text)? {
-        Format::Spdx => spdx::parse(text, digest, limits),
-        Format::CycloneDx => cyclonedx::parse(text, digest, limits),
-        Format::Syft => syft::parse(text, digest, limits),
-    }
+    let limits = &limits.within(bytes.len());
+    let mut opened = Opened::default();
+    let contents = unwrapped(json::text(bytes)?, &mut opened, limits)?;
+    Ok(Sbom {
+        format: contents.format,
+        spec_version: contents.spec_version,
+        name: contents.name,
+        generator: contents.generator,
+        packages: contents.assembly.packages,
+        files: contents.assembly.files,
+        rejected: contents.assembly.rejected,
+        digest: Sha256::of(bytes),
+        wrappings: opened.wrappings,
+        statement: opened.statement,
+    })
 }
 
-/// The top-level fields that tell documents apart; their values do not matter here.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Probe {
-    spdx_version: Option<IgnoredAny>,
-    bom_format: Option<IgnoredAny>,
-    artifacts: Option<IgnoredAny>,
-    schema: Option<IgnoredAny>,
-    #[serde(rename = "@context")]
-    context: Option<IgnoredAny>,
-    payload_type: Option<IgnoredAny>,
-    predicate_type: Option<IgnoredAny>,
-    #[serde(rename = "dsseEnvelope")]
-    envelope: Option<IgnoredAny>,
+/// What a format's reader makes of a document.
+struct Contents {
+    format: Format,
+    spec_version: String,
+    name: String,
+    generator: Option<String>,
+    assembly: Assembly,
 }
 
-fn detect(text: &str) -> Result<Format, SbomError> {
-    match text.trim_start().chars().next() {
-        Some('<') => return Err(SbomError::Unrecognised { looks_like: "XML; ask the generator for JSON" }),
-        // serde would take a list for the fields in their order.
-        Some('[') => return Err(SbomError::Unrecognised { looks_like: "a list; an SBOM is a JSON object" }),
-        _ => {}
-    }
-    let probe: Probe = json::read(text)?;
-    let found = [
-        (probe.spdx_version.is_some(), Format::Spdx),
-        (probe.bom_format.is_some(), Format::CycloneDx),
-        (probe.artifacts.is_some() && probe.schema.is_some(), Format::Syft),
-    ];
-    let mut formats = found.into_iter().filter_map(|(present, format)| present.then_some(format));
-    match (formats.next(), formats.next()) {
-        (Some(format), None) => Ok(format),
-        (Some(_), Some(_)) => Err(SbomError::Unrecognised { looks_like: "two formats at once" }),
-        (None, _) => Err(SbomError::Unrecognised { looks_like: resemblance(&probe) }),
-    }
-}
-
-fn resemblance(probe: &Probe) -> &'static str {
-    if probe.payload_type.is_some() || probe.envelope.is_some() {
-        "a signed envelope; verify it and pass the SBOM inside"
-    } else if probe.predicate_type.is_some() {
-        "an in-toto statement; pass its `predicate`"
-    } else if probe.context.is_some() {
-        "JSON-LD, perhaps SPDX 3; ask the generator for SPDX 2.3"
-    } else {
-        "some other JSON"
+/// Recurses once for each wrapping, of which there are four at most.
+fn unwrapped(text: &str, opened: &mut Opened, limits: &Limits) -> Result<Contents, SbomError> {
+    let max_depth = limits.max_depth.min(Limits::DEEPEST);
+    let limits = &Limits { max_depth, ..*limits };
+    match detect::content(text, max_depth)? {
+        Content::SpdxJson => spdx::two::json(text, limits),
+        Content::SpdxJsonLd => spdx::three::json(text, limits),
+        Content::SpdxYaml => spdx::yaml::read(text, limits),
+        Content::SpdxTagValue => spdx::tag_value::read(text, limits),
+        Content::CycloneDxJson => cyclonedx::json::read(text, limits),
+        Content::CycloneDxXml => cyclonedx::xml::read(text, limits),
+        Content::Syft => syft::read(text, limits),
+        Content::Wrapped(wrapping) => {
+            let inside = |error| SbomError::Inside { wrapping, source: Box::new(error) };
+            let inner = opened.open(wrapping, text)?;
+            unwrapped(&inner, opened, limits).map_err(inside)
+        }
     }
 }

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use serde::Serialize;
+
 use super::PackageRef;
 use crate::{
-    database::{DatabasePackage, PackageDatabase},
+    database::{DatabaseKind, DatabasePackage, PackageDatabase},
     document::{Sbom, SbomPackage},
     purl::Purl,
 };
@@ -32,6 +34,44 @@ impl Declared {
     pub(super) fn get(&self, database: usize, package: usize) -> Option<usize> {
         self.by_database.get(database)?.get(package).copied().flatten()
     }
+}
+
+/// A package of the image that the SBOM does not declare.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct UndeclaredPackage {
+    /// Whose database has it.
+    pub database: DatabaseKind,
+    /// Name.
+    pub name: String,
+    /// Version, as the database writes it.
+    pub version: String,
+    /// Files it has in the database.
+    pub files: usize,
+}
+
+/// Installed packages that the SBOM does not declare, by database and name: what to ask its generator about.
+pub fn undeclared_packages(sbom: &Sbom, databases: &[PackageDatabase]) -> Vec<UndeclaredPackage> {
+    let declared = Declared::new(sbom, databases);
+    let mut undeclared = Vec::new();
+    for (index, database) in databases.iter().enumerate() {
+        let mut files = vec![0_usize; database.packages.len()];
+        for file in &database.files {
+            if let Some(count) = files.get_mut(file.package) {
+                *count += 1;
+            }
+        }
+        let packages = database.packages.iter().zip(files).enumerate();
+        let missing = packages.filter(|(package, _)| declared.get(index, *package).is_none());
+        undeclared.extend(missing.map(|(_, (package, files))| UndeclaredPackage {
+            database: database.kind,
+            name: package.name.clone(),
+            version: package.version.clone(),
+            files,
+        }));
+    }
+    undeclared.sort();
+    undeclared
 }
 
 /// The SBOM's packages by what can identify them. Looked up in constant steps, however often one name is repeated.
@@ -63,7 +103,14 @@ impl Candidates {
         let (name, version) = (package.name.clone(), package.version.clone());
         let by_purl = self.by_purl.get(&(purl_type.to_owned(), name.clone(), version.clone()));
         let found = by_purl.and_then(|found| of_architecture(found, package.architecture.as_deref()));
-        found.or_else(|| self.by_name.get(&(name, version)).copied())
+        // Some generators leave rpm's epoch out.
+        let plain = version.split_once(':').filter(|_| purl_type == "rpm").map(|(_, plain)| plain.to_owned());
+        let without_epoch = || {
+            let key = (purl_type.to_owned(), name.clone(), plain.clone()?);
+            of_architecture(self.by_purl.get(&key)?, package.architecture.as_deref())
+        };
+        let by_name = |version: &String| self.by_name.get(&(name.clone(), version.clone())).copied();
+        found.or_else(without_epoch).or_else(|| by_name(&version)).or_else(|| plain.as_ref().and_then(by_name))
     }
 }
 

@@ -6,23 +6,25 @@ mod verdict;
 
 use std::{fmt, str::FromStr};
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{
     database::{DatabaseKind, PackageDatabase},
     digest::Sha256,
     document::Sbom,
-    listing::{ExecKind, InodeKey, Listing, Node},
+    listing::{ExecFact, ExecKind, InodeKey, Listing, Node},
     path::display_path,
 };
 use claims::Claims;
 use declared::Declared;
+pub use declared::{UndeclaredPackage, undeclared_packages};
 
 /// Missing files kept by name; the rest is counted.
 const MAX_MISSING: usize = 1000;
 
 /// Why a file may be trusted, weakest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum EvidenceClass {
     /// It is in the image's layers; the SBOM knows nothing of it.
@@ -75,6 +77,7 @@ pub struct UnknownEvidenceClass {
 
 /// The result of joining an SBOM with an image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Inventory {
     /// Every exec-capable file of the image, sorted by the path's bytes.
     pub files: Vec<InventoryFile>,
@@ -88,6 +91,7 @@ pub struct Inventory {
 
 /// An exec-capable file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct InventoryFile {
     /// Where it lies, links resolved; absolute, in the notation of [`display_path`].
     pub path: String,
@@ -97,6 +101,7 @@ pub struct InventoryFile {
     pub size: u64,
     /// Permission bits (`0o7777`); in JSON an octal string.
     #[serde(serialize_with = "octal")]
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub mode: u32,
     /// How it would run.
     pub kind: ExecKind,
@@ -111,7 +116,8 @@ pub struct InventoryFile {
 }
 
 /// What is wrong with a file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "reason", rename_all = "kebab-case")]
 pub enum Gap {
     /// Nothing in the SBOM stands behind it.
@@ -126,7 +132,8 @@ pub enum Gap {
 }
 
 /// Who declared a digest that the file does not have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum MismatchSource {
     /// The SBOM.
@@ -145,7 +152,8 @@ impl fmt::Display for MismatchSource {
 }
 
 /// The package behind a file.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PackageRef {
     /// Name.
     pub name: String,
@@ -157,6 +165,7 @@ pub struct PackageRef {
 
 /// A file that is listed and absent.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct MissingFile {
     /// Path as listed, absolute, in the notation of [`display_path`].
     pub path: String,
@@ -166,6 +175,7 @@ pub struct MissingFile {
 
 /// Counts over one inventory. `files` is the sum of the six that follow it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub struct Coverage {
     /// Exec-capable files.
@@ -220,11 +230,35 @@ pub fn inventory(listing: &Listing, sbom: &Sbom, databases: &[PackageDatabase]) 
     let declared = Declared::new(sbom, databases);
     let claims = Claims::gather(listing, sbom, databases, &declared);
     let mut coverage = Coverage { missing: claims.missing_count, ..Coverage::default() };
+    let files = collect(listing, &mut coverage, |path, exec| verdict::of(exec, claims.of(path), sbom));
+    Inventory { files, missing: claims.missing, coverage, sbom_digest: sbom.digest }
+}
+
+/// As [`inventory`], where `judge` says what stands behind a file: it is given the path as people see it and the content,
+/// and answers with evidence, gap and package. For allowlists that were compiled elsewhere.
+pub fn inventory_by(
+    listing: &Listing,
+    sbom_digest: Sha256,
+    mut judge: impl FnMut(&str, &ExecFact) -> (Option<EvidenceClass>, Option<Gap>, Option<PackageRef>),
+) -> Inventory {
+    let mut coverage = Coverage::default();
+    let files = collect(listing, &mut coverage, |path, exec| {
+        let (evidence, gap, package) = judge(&display_path(path), exec);
+        verdict::Finding { evidence, gap, package }
+    });
+    Inventory { files, missing: Vec::new(), coverage, sbom_digest }
+}
+
+fn collect(
+    listing: &Listing,
+    coverage: &mut Coverage,
+    mut judge: impl FnMut(&[u8], &ExecFact) -> verdict::Finding,
+) -> Vec<InventoryFile> {
     let mut files = Vec::new();
     for (path, node) in listing.iter() {
         let Node::File(file) = node else { continue };
         let Some(exec) = &file.exec else { continue };
-        let finding = verdict::of(exec, claims.of(path), sbom);
+        let finding = judge(path, exec);
         coverage.add(finding.evidence);
         files.push(InventoryFile {
             path: display_path(path),
@@ -238,7 +272,7 @@ pub fn inventory(listing: &Listing, sbom: &Sbom, databases: &[PackageDatabase]) 
             package: finding.package,
         });
     }
-    Inventory { files, missing: claims.missing, coverage, sbom_digest: sbom.digest }
+    files
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]

@@ -123,6 +123,7 @@ fn agrees(exec: &ExecFact, digest: &DatabaseDigest) -> bool {
     match digest {
         DatabaseDigest::Md5(md5) => *md5 == exec.md5,
         DatabaseDigest::Sha1(sha1) => *sha1 == exec.sha1,
+        DatabaseDigest::Sha256(sha256) => *sha256 == exec.sha256.0,
         DatabaseDigest::Sha256Prefix(prefix) => exec.sha256.0.starts_with(prefix),
     }
 }

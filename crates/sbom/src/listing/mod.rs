@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     digest::Sha256,
@@ -15,6 +15,7 @@ const MAX_LINKS: usize = 40;
 
 /// A file's identity on the node: the lower filesystem's, which overlayfs shows through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct InodeKey {
     /// Device, in the kernel's encoding: `major << 20 | minor`.
     pub dev: u32,
@@ -65,7 +66,8 @@ pub struct ExecFact {
 }
 
 /// How an exec-capable file would run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum ExecKind {
     /// Starts with the ELF magic number.

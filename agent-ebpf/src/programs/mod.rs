@@ -1,0 +1,4 @@
+//! Kernel programs of hooks beside code loading. Each only names its hook's arguments.
+
+mod hardening;
+mod tamper;

@@ -1,0 +1,80 @@
+//! Maps of network rules.
+
+use aya::{
+    Pod,
+    maps::{
+        HashMap, Map, MapData,
+        lpm_trie::{Key, LpmTrie},
+    },
+};
+use plimsoll_abi::{
+    map_names,
+    network::{AddressKey, PortRanges},
+};
+
+use super::{MapError, absent_is_fine, refused, typed};
+
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct PodAddress(AddressKey);
+// SAFETY: `repr(C)`, integers only, no padding; its size is asserted where it is defined.
+unsafe impl Pod for PodAddress {}
+
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct PodRanges(PortRanges);
+// SAFETY: as above.
+unsafe impl Pod for PodRanges {}
+
+/// Prefixes of addresses, and kinds of sockets, of all allowlists.
+pub struct NetworkMaps {
+    addresses: LpmTrie<MapData, PodAddress, PodRanges>,
+    sockets: HashMap<MapData, u32, u64>,
+}
+
+/// A prefix: bits of the key that count, and the key.
+pub type PrefixKey = (u32, AddressKey);
+
+impl NetworkMaps {
+    pub(super) fn new(addresses: Map, sockets: Map) -> Result<Self, MapError> {
+        Ok(Self { addresses: typed(addresses, map_names::ADDRESSES)?, sockets: typed(sockets, map_names::SOCKETS)? })
+    }
+
+    /// Adds or replaces one prefix.
+    pub fn insert(&mut self, (bits, key): PrefixKey, ranges: PortRanges) -> Result<(), MapError> {
+        self.addresses
+            .insert(&Key::new(bits, PodAddress(key)), PodRanges(ranges), 0)
+            .map_err(|source| refused(map_names::ADDRESSES, "an insertion", source))
+    }
+
+    /// Drops one prefix; that it is not there is no error.
+    pub fn remove(&mut self, (bits, key): PrefixKey) -> Result<(), MapError> {
+        absent_is_fine(self.addresses.remove(&Key::new(bits, PodAddress(key))), map_names::ADDRESSES)
+    }
+
+    /// All prefixes.
+    pub fn keys(&self) -> Result<Vec<PrefixKey>, MapError> {
+        self.addresses
+            .keys()
+            .map(|key| {
+                key.map(|key| (key.prefix_len(), key.data().0))
+                    .map_err(|source| refused(map_names::ADDRESSES, "reading", source))
+            })
+            .collect()
+    }
+
+    /// Says which kinds of sockets an allowlist names.
+    pub fn permit_sockets(&mut self, allowlist: u32, kinds: u64) -> Result<(), MapError> {
+        self.sockets.insert(allowlist, kinds, 0).map_err(|source| refused(map_names::SOCKETS, "an insertion", source))
+    }
+
+    /// Takes that back; that nothing was said is no error.
+    pub fn forget_sockets(&mut self, allowlist: u32) -> Result<(), MapError> {
+        absent_is_fine(self.sockets.remove(&allowlist), map_names::SOCKETS)
+    }
+
+    /// Allowlists that name kinds of sockets.
+    pub fn with_sockets(&self) -> Result<Vec<u32>, MapError> {
+        self.sockets.keys().map(|key| key.map_err(|source| refused(map_names::SOCKETS, "reading", source))).collect()
+    }
+}

@@ -1,0 +1,132 @@
+use std::{fmt::Write as _, fs, path::PathBuf, process::ExitCode};
+
+use anyhow::{Context as _, bail};
+use plimsoll_rootfs::LayerCache;
+use plimsoll_sbom::{Coverage, EvidenceClass, Limits, Sha256};
+use plimsoll_trust::{Allowlist, Content, Opened, SigningKey, Trust};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::{
+    image::index_with,
+    print,
+    source::{Documents, RegistryArguments, TrustArguments, image},
+    verify::judge,
+};
+
+/// Bytes kept of layers' hashes.
+const MAX_CACHE: u64 = 1 << 30;
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// The image: REPOSITORY@sha256:..., or sha256:... together with --sbom.
+    image: String,
+    /// The image's unpacked root filesystem.
+    #[arg(long, value_name = "DIR")]
+    rootfs: PathBuf,
+    /// The image's SBOM, bare or signed, instead of asking a registry.
+    #[arg(long, value_name = "FILE")]
+    sbom: Option<PathBuf>,
+    #[command(flatten)]
+    trust: TrustArguments,
+    #[command(flatten)]
+    registry: RegistryArguments,
+    /// Sign with this key: PKCS #8 in PEM, Ed25519 or ECDSA P-256.
+    #[arg(long, value_name = "FILE")]
+    signing_key: PathBuf,
+    /// Counts up with every list for the image; nodes refuse lower ones than they have seen.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    list_version: u64,
+    /// Where the signed allowlist goes.
+    #[arg(long, short, value_name = "FILE")]
+    output: PathBuf,
+    /// Keep the hashes of the image's layers here: what was hashed before and did not change is not read again.
+    #[arg(long, value_name = "DIR")]
+    layer_cache: Option<PathBuf>,
+    /// Print JSON instead of text.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was compiled, as `--json` prints it.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Report {
+    image: Sha256,
+    sbom: Sha256,
+    sbom_signer: Option<String>,
+    version: u64,
+    coverage: Coverage,
+    /// SHA-256 of the list without its signature; the same for the same input.
+    allowlist: Sha256,
+}
+
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let image = image(&arguments.image)?;
+    let trust = arguments.trust.trust()?;
+    let unusable = || format!("cannot use `{}`", arguments.signing_key.display());
+    let pem = fs::read(&arguments.signing_key).with_context(unusable)?;
+    let key = SigningKey::from_pem(&pem).with_context(unusable)?;
+    let files: Vec<PathBuf> = arguments.sbom.iter().cloned().collect();
+    let found = arguments.registry.documents(&image, &files)?;
+    let Some((bytes, signer)) = choose(&trust, &found) else {
+        eprintln!("plimsoll: no SBOM of {} is accepted", image.digest);
+        return Ok(ExitCode::from(1));
+    };
+    let sbom = plimsoll_sbom::parse(&bytes, &Limits::default()).context("cannot use the SBOM")?;
+    let cache = arguments.layer_cache.as_deref().map(|path| LayerCache::open(path, MAX_CACHE)).transpose()?;
+    let rootfs = index_with(&arguments.rootfs, cache.as_ref())?;
+    let inventory = plimsoll_sbom::inventory(&rootfs.listing, &sbom, &rootfs.databases);
+    let list = Allowlist::of(&inventory, arguments.list_version, signer);
+    let written = list.sign(image.digest, &key)?;
+    write(&arguments.output, &written)?;
+    let report = Report {
+        image: image.digest,
+        sbom: list.sbom,
+        sbom_signer: list.sbom_signer.clone(),
+        version: list.version,
+        coverage: inventory.coverage,
+        allowlist: Sha256::of(&list.statement(image.digest)?),
+    };
+    print(&if arguments.json { serde_json::to_string_pretty(&report)? + "\n" } else { report.text()? })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The first SBOM that is accepted, and its signer; says of the others why not.
+fn choose(trust: &Trust, found: &Documents) -> Option<(Vec<u8>, Option<String>)> {
+    let mut refusals = Vec::new();
+    for document in &found.all {
+        match judge(trust, document, &found.subjects) {
+            Ok(Opened { content: Content::Sbom(bytes), signer, .. }) => return Some((bytes, signer)),
+            Ok(_) => refusals.push(format!("{}: an allowlist, not an SBOM", document.place)),
+            Err(error) => refusals.push(format!("{}: {}", document.place, super::chain(&error))),
+        }
+    }
+    for refusal in &refusals {
+        eprintln!("plimsoll: {}", super::printable(refusal));
+    }
+    None
+}
+
+/// A list is there whole or not at all.
+fn write(path: &PathBuf, bytes: &[u8]) -> anyhow::Result<()> {
+    if path.is_dir() {
+        bail!("`{}` is a directory; name a file", path.display());
+    }
+    let draft = path.with_extension("draft");
+    let written = fs::write(&draft, bytes).and_then(|()| fs::rename(&draft, path));
+    written.with_context(|| format!("cannot write `{}`", path.display()))
+}
+
+impl Report {
+    fn text(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        let signer = self.sbom_signer.as_deref().map_or("unsigned".to_owned(), |signer| format!("signed by {signer}"));
+        writeln!(text, "allowlist {} version {} for {}", self.allowlist, self.version, self.image)?;
+        writeln!(text, "from SBOM {}, {}", self.sbom, super::printable(&signer))?;
+        for class in EvidenceClass::ALL.into_iter().rev() {
+            writeln!(text, "{:>7} {class}", self.coverage.count(class))?;
+        }
+        writeln!(text, "{:>7} mismatch", self.coverage.mismatch)?;
+        Ok(text)
+    }
+}
