@@ -235,22 +235,14 @@ struct Walk {
     lookup: Lookup,
     here: Dentry,
     label: u64,
-    /// Whether there may be a volume, and it was found: [`ON_ROOT`] and so on.
-    ground: u64,
     /// Once it was found, the walk goes on with its mount point.
     volume: *const Volume,
-    filesystem: Filesystem,
     /// Components below the volume.
     own: u32,
-    end: u32,
+    filesystem: Filesystem,
+    foreign: bool,
+    end: u8,
 }
-
-/// On the workload's own root filesystem.
-const ON_ROOT: u64 = 0;
-/// On another, where a volume may begin further up.
-const ELSEWHERE: u64 = 1;
-/// Beyond the beginning of a volume.
-const ABOVE_VOLUME: u64 = 2;
 
 /// Walks up from a name and looks up its rules. A function of its own, for the stack it needs.
 #[inline(never)]
@@ -269,21 +261,17 @@ fn walk_up(dentry: Dentry, place: u64, label: u64, asked: u16) -> u64 {
         lookup: Lookup::new(key, list, asked),
         here: dentry,
         label,
-        ground: if filesystem.dev == root_dev { ON_ROOT } else { ELSEWHERE },
         volume: core::ptr::null(),
-        filesystem,
         own: 0,
-        end: u32::from(TOO_DEEP),
+        filesystem,
+        foreign: filesystem.dev != root_dev,
+        end: TOO_DEEP,
     };
-    forget(&mut walk.ground);
-    forget(&mut walk.end);
     let context = (&raw mut walk).cast();
     // SAFETY: the callback has the shape that the helper wants, and the context outlives the call.
     unsafe { bpf_loop(MAX_DEPTH as u32, climb as *mut _, context, 0) };
-    forget(&mut walk.end);
-    let end = walk.end as u8;
-    if end != NAMED {
-        return Found::ended(end);
+    if walk.end != NAMED {
+        return Found::ended(walk.end);
     }
     let Some(judged) = walk.lookup.judge() else { return Found::ended(UNREADABLE) };
     let volume = walk.volume;
@@ -299,14 +287,11 @@ extern "C" fn climb(depth: u64, walk: *mut Walk) -> u64 {
     let walk = unsafe { &mut *walk };
     let depth = depth & 0xffff_ffff;
     walk.lookup.depth = depth;
-    if walk.ground == ELSEWHERE {
+    if walk.volume.is_null() && walk.foreign {
         walk.volume = volume_at(walk.here, walk.filesystem.dev, walk.label);
-        if !walk.volume.is_null() {
-            walk.ground = ABOVE_VOLUME;
-            walk.own = depth as u32;
-        }
+        walk.own = depth as u32;
     }
-    let component = if walk.ground == ABOVE_VOLUME { above(walk, depth) } else { below(walk) };
+    let component = if walk.volume.is_null() { below(walk) } else { above(walk, depth) };
     let index = opaque(depth) as usize;
     if component == 0 || index >= MAX_DEPTH {
         return 1;
@@ -322,14 +307,14 @@ fn below(walk: &mut Walk) -> u64 {
     let here = walk.here;
     let parent = here.parent();
     if parent.is(here) {
-        walk.end = u32::from(end_at(here, walk.ground != ON_ROOT, walk.filesystem));
+        walk.end = end_at(here, walk.foreign, walk.filesystem);
         return 0;
     }
     walk.here = parent;
     // SAFETY: an entry of an array, which stays.
     let component = here.component(unsafe { &*walk.lookup.key });
     if component == 0 {
-        walk.end = u32::from(UNREADABLE);
+        walk.end = UNREADABLE;
     }
     component
 }
@@ -337,15 +322,11 @@ fn below(walk: &mut Walk) -> u64 {
 /// The next component of the mount point; 0 at its end.
 #[inline(always)]
 fn above(walk: &mut Walk, depth: u64) -> u64 {
-    if walk.volume.is_null() {
-        walk.end = u32::from(UNREADABLE);
-        return 0;
-    }
     // SAFETY: an entry of the map; the enforcer removes it only once the workload is gone.
     let volume = unsafe { &*walk.volume };
     let index = opaque(depth.wrapping_sub(u64::from(walk.own)));
     if index >= u64::from(volume.depth) || index >= MAX_MOUNT_DEPTH as u64 {
-        walk.end = u32::from(NAMED);
+        walk.end = NAMED;
         return 0;
     }
     // SAFETY: checked just now.

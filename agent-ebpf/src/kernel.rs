@@ -568,6 +568,14 @@ fn long_component(name: *const u8, length: u32, key: &PathKey) -> u64 {
     if failures == 0 { key.finish(hash, u64::from(length)) } else { 0 }
 }
 
+/// Makes the verifier know nothing of a number's history: it would check all that follows anew for every value it can have.
+#[inline(always)]
+pub(crate) fn forget(number: &mut u64) {
+    let place = core::ptr::from_mut(number).cast();
+    // SAFETY: the number is on the program's own stack, which can always be read, and replaced by itself.
+    let _read = unsafe { generated::bpf_probe_read_kernel(place, size_of::<u64>() as u32, place) };
+}
+
 /// The same number, of which the compiler knows nothing, so that it makes no branch of it and drops no check.
 #[inline(always)]
 pub(crate) fn opaque(number: u64) -> u64 {
@@ -575,13 +583,4 @@ pub(crate) fn opaque(number: u64) -> u64 {
     // SAFETY: moves a register onto itself.
     unsafe { core::arch::asm!("{0} = {0}", inout(reg) opaque, options(pure, nomem, nostack)) };
     opaque
-}
-
-/// Makes the verifier know nothing of a number's history. On kernels before 6.8 it takes a loop's body for executed once, so that
-/// what it knows of the values is wrong, and branches that it believes are never taken are removed.
-#[inline(always)]
-pub(crate) fn forget<T: Copy>(number: &mut T) {
-    let place = core::ptr::from_mut(number).cast();
-    // SAFETY: the number is on the program's own stack, which can always be read, and replaced by itself.
-    let _read = unsafe { generated::bpf_probe_read_kernel(place, size_of::<T>() as u32, place) };
 }

@@ -12,18 +12,7 @@ use aya::{
 };
 use plimsoll_abi::{FileFilter, FileKey, FileRule, PathKey, Volume, VolumeKey, map_names};
 
-use super::maps::{MapError, absent_is_fine, borrowed, refused, typed};
-
-macro_rules! pods {
-    ($($name:ident wraps $inner:ty;)*) => {$(
-        #[repr(transparent)]
-        #[derive(Clone, Copy)]
-        struct $name($inner);
-
-        // SAFETY: `repr(C)`, integers only, no padding; asserted by size in the crate that defines it.
-        unsafe impl Pod for $name {}
-    )*};
-}
+use super::maps::{MapError, absent_is_fine, borrowed, pods, refused, typed};
 
 pods! {
     PodFileKey wraps FileKey;

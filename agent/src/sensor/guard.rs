@@ -16,7 +16,7 @@ use aya::{
 };
 use plimsoll_abi::{ABI_VERSION, Heartbeat, ObjectKey, ObjectKind, PlaceKey, Stat, map_names, protection};
 
-use super::maps::{MapError, Stats, absent_is_fine, borrowed, refused, typed};
+use super::maps::{MapError, Stats, absent_is_fine, borrowed, pods, refused, typed};
 
 /// Why the agent cannot be protected.
 #[derive(Debug, thiserror::Error)]
@@ -39,23 +39,13 @@ pub enum GuardError {
     Stat(u32),
 }
 
-#[repr(transparent)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct PodPlace(PlaceKey);
-// SAFETY: `repr(C)`, integers only, no padding; asserted by size in the crate that defines it.
-unsafe impl Pod for PodPlace {}
-
-#[repr(transparent)]
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct PodObject(ObjectKey);
-// SAFETY: as above.
-unsafe impl Pod for PodObject {}
-
-#[repr(transparent)]
-#[derive(Clone, Copy)]
-struct PodHeartbeat(Heartbeat);
-// SAFETY: as above.
-unsafe impl Pod for PodHeartbeat {}
+pods! {
+    #[derive(PartialEq, Eq, Hash)]
+    PodPlace wraps PlaceKey;
+    #[derive(PartialEq, Eq, Hash)]
+    PodObject wraps ObjectKey;
+    PodHeartbeat wraps Heartbeat;
+}
 
 /// Our own maps, programs and links.
 pub struct Objects {
@@ -72,6 +62,10 @@ impl Objects {
     /// Keeps workloads from opening an object.
     pub(super) fn add(&mut self, kind: ObjectKind, id: u32) -> Result<(), MapError> {
         let key = PodObject(ObjectKey { kind: kind as u32, id });
+        // Most programs use the same maps.
+        if self.ours.contains(&key) {
+            return Ok(());
+        }
         self.map.insert(key, 1, 0).map_err(|source| refused(map_names::OBJECTS, "an insertion", source))?;
         self.ours.insert(key);
         Ok(())

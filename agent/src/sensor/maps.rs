@@ -45,8 +45,10 @@ pub enum MapError {
     Slot(u32),
 }
 
+/// Types of `plimsoll_abi` as those of a map.
 macro_rules! pods {
-    ($($name:ident wraps $inner:ty;)*) => {$(
+    ($($(#[$more:meta])* $name:ident wraps $inner:ty;)*) => {$(
+        $(#[$more])*
         #[repr(transparent)]
         #[derive(Clone, Copy)]
         struct $name($inner);
@@ -55,6 +57,7 @@ macro_rules! pods {
         unsafe impl Pod for $name {}
     )*};
 }
+pub(super) use pods;
 
 pods! {
     PodKey wraps AllowKey;

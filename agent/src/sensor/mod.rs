@@ -100,13 +100,9 @@ pub enum SensorError {
     Map(#[from] maps::MapError),
 }
 
-/// `Offsets` as bytes for the loader.
-#[repr(transparent)]
-#[derive(Clone, Copy)]
-struct PodOffsets(Offsets);
-
-// SAFETY: `repr(C)`, `u64` members only, no padding.
-unsafe impl Pod for PodOffsets {}
+maps::pods! {
+    PodOffsets wraps Offsets;
+}
 
 /// The loaded and attached programs, and their maps. Dropping either detaches nothing: links and maps are pinned.
 #[expect(missing_debug_implementations, reason = "handles on kernel objects")]

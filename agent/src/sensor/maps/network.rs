@@ -12,19 +12,12 @@ use plimsoll_abi::{
     network::{AddressKey, PortRanges},
 };
 
-use super::{MapError, absent_is_fine, refused, typed};
+use super::{MapError, absent_is_fine, pods, refused, typed};
 
-#[repr(transparent)]
-#[derive(Clone, Copy)]
-struct PodAddress(AddressKey);
-// SAFETY: `repr(C)`, integers only, no padding; its size is asserted where it is defined.
-unsafe impl Pod for PodAddress {}
-
-#[repr(transparent)]
-#[derive(Clone, Copy)]
-struct PodRanges(PortRanges);
-// SAFETY: as above.
-unsafe impl Pod for PodRanges {}
+pods! {
+    PodAddress wraps AddressKey;
+    PodRanges wraps PortRanges;
+}
 
 /// Prefixes of addresses, and kinds of sockets, of all allowlists.
 pub struct NetworkMaps {
