@@ -15,6 +15,7 @@ use anyhow::{Context as _, bail, ensure};
 use crate::{
     Attempt, attempt,
     execute::{run_at, run_descriptor},
+    ring::{self, Request},
 };
 
 /// Names an open descriptor in another attempt's arguments.
@@ -153,9 +154,10 @@ pub(crate) fn received(socket: &str) -> Attempt {
     run_descriptor(&owned(number, "SCM_RIGHTS")?)
 }
 
-/// Opened by the kernel's asynchronous interface, see [`crate::ring`].
+/// Opened by the kernel's asynchronous interface, see [`ring`].
 pub(crate) fn by_ring(file: &CStr) -> Attempt {
-    let number = crate::ring::open(file)?;
+    let request = Request { operation_flags: libc::O_CLOEXEC, ..Request::about(ring::OPENAT, file) };
+    let number = ring::outcome(ring::submit(request)?).context("IORING_OP_OPENAT")?;
     run_descriptor(&owned(number, "IORING_OP_OPENAT")?)
 }
 

@@ -13,7 +13,10 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-use crate::Attempt;
+use crate::{
+    Attempt,
+    ring::{self, Request},
+};
 
 /// One operation by name: `read`, `write`, `create` and so on.
 pub(crate) fn operate(operation: &str, file: &Path, more: &[&str]) -> Attempt {
@@ -146,16 +149,14 @@ pub(crate) fn name_unnamed(file: &Path) -> Attempt {
 
 /// By `io_uring`: `openat` for reading, or `unlinkat`.
 pub(crate) fn by_ring(operation: &str, file: &Path) -> Attempt {
-    const OPENAT: u8 = 18;
-    const UNLINKAT: u8 = 36;
     let path = c_string(file)?;
     let code = match operation {
-        "read" => OPENAT,
-        "unlink" => UNLINKAT,
+        "read" => ring::OPENAT,
+        "unlink" => ring::UNLINKAT,
         _ => bail!("unknown operation: {operation}"),
     };
-    let answer = crate::opening::submit(code, libc::AT_FDCWD, path.as_ptr() as u64)?;
-    Ok(if answer < 0 { Err(io::Error::from_raw_os_error(-answer)) } else { Ok(()) })
+    let answer = ring::submit(Request::about(code, &path))?;
+    Ok(ring::outcome(answer).map(drop))
 }
 
 fn read(file: &Path) -> io::Result<()> {

@@ -3,7 +3,7 @@
 use std::{
     fs::{File, OpenOptions},
     io::{self, Write as _},
-    os::unix::fs::FileExt as _,
+    os::{fd::FromRawFd as _, unix::fs::FileExt as _},
 };
 
 use anyhow::{Context as _, bail};
@@ -11,6 +11,7 @@ use anyhow::{Context as _, bail};
 use crate::{
     Attempt,
     child::{Child, answer, died_for_it, plain},
+    ring::{self, Request},
 };
 
 /// Attaches to a child.
@@ -87,8 +88,11 @@ pub(crate) fn own_memory() -> Attempt {
 /// The same through a descriptor that is opened by an io_uring worker or the ring's submitter.
 pub(crate) fn own_memory_by_ring() -> Attempt {
     died_for_it(|| {
-        let memory = crate::submission::open_for_writing(c"/proc/self/mem")?;
-        change_code(&memory)
+        let about = Request::about(ring::OPENAT, c"/proc/self/mem");
+        let request = Request { flags: ring::ASYNC, operation_flags: libc::O_WRONLY, ..about };
+        let number = ring::outcome(ring::submit(request)?)?;
+        // SAFETY: the kernel just made it, and nothing else owns it.
+        change_code(&unsafe { File::from_raw_fd(number) })
     })
 }
 

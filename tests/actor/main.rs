@@ -17,11 +17,9 @@ mod measure;
 mod memory;
 mod names;
 mod network;
-mod opening;
 mod process;
 mod race;
 mod ring;
-mod submission;
 mod wrapper;
 
 /// What came of a technique: `Err` if it could not be tried, else the kernel's answer.
@@ -165,9 +163,9 @@ fn unwelcome(arguments: &[&str]) -> Attempt {
         ["operation", name] => harden::operation(name),
         ["mounted-file", kind, options, file] => harden::mounted_file(kind, options, file),
         ["open-for-writing", file] => Ok(harden::open_for_writing(file)),
-        ["ring"] => Ok(submission::make()),
-        ["polled-ring"] => Ok(submission::make_polled()),
-        ["ring-credentials"] => submission::register_credentials(),
+        ["ring"] => Ok(ring::make()),
+        ["polled-ring"] => Ok(ring::make_polled()),
+        ["ring-credentials"] => ring::register_credentials(),
         ["map-by-id", id] => Ok(harden::map_by_number(id.parse()?)),
         ["pinned", path] => harden::pinned(path),
         ["capability", name] => harden::capability(name),

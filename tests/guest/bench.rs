@@ -49,7 +49,7 @@ type Figures = [[u64; SITUATIONS.len()]; LOOPS.len()];
 pub(crate) fn run() -> Result<()> {
     let mut figures: Figures = [[u64::MAX; SITUATIONS.len()]; LOOPS.len()];
     let free = Container::create(ContainerSpec::of_test_image("free")?)?;
-    bring_up(&free)?;
+    free.bring_up()?;
     // Once for nothing: the page cache fills, and whatever the boot left to do gets done.
     measure_all(&free, 0, &mut figures)?;
     figures = [[u64::MAX; SITUATIONS.len()]; LOOPS.len()];
@@ -59,18 +59,18 @@ pub(crate) fn run() -> Result<()> {
         measure_all(&free, 1, &mut figures)?;
         // As an engine starts it, or hooks are attached that only unusual containers cause.
         let enforced = Container::create(ContainerSpec { usual: true, ..stage.spec("enforced", "enforced")? })?;
-        bring_up(&enforced)?;
+        enforced.bring_up()?;
         measure_all(&enforced, 2, &mut figures)?;
         // From here on the hooks of network rules are attached.
         let restricted = Container::create(stage.spec(NETWORK.name, NETWORK.name)?)?;
-        bring_up(&restricted)?;
+        restricted.bring_up()?;
         measure_all(&restricted, 3, &mut figures)?;
         if Kernels::From6_12.are_running() {
             // From here on the hooks of file rules are attached too.
             let mut spec = stage.spec(files::FILES.name, files::FILES.name)?;
             (files::FILES.configure)(&mut spec);
             let ruled = Container::create(spec)?;
-            bring_up(&ruled)?;
+            ruled.bring_up()?;
             measure_all(&ruled, 4, &mut figures)?;
             measure_all(&enforced, 5, &mut figures)?;
         }
@@ -90,13 +90,6 @@ fn remove(stage: Stage) -> Result<()> {
     agent.daemon.kill()?;
     drop(collector);
     node.detach()
-}
-
-/// Gives the container addresses that it can connect to.
-fn bring_up(container: &Container) -> Result<()> {
-    let output = container.exec(&[ACTOR, "network", "up"])?;
-    ensure!(output.status == 0, "{output:?}");
-    Ok(())
 }
 
 fn measure_all(container: &Container, situation: usize, figures: &mut Figures) -> Result<()> {

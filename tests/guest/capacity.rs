@@ -85,18 +85,12 @@ fn is_enforced(container: &Container) -> Result<()> {
 
 /// The image has about 480 allowed files: one list fits, two do not.
 fn a_policy_that_does_not_fit_is_refused_whole() -> Result<()> {
-    const RELOADS: &str = "plimsoll_policy_reloads_total";
     let small = Small::start(1, "allowedFiles: 700")?;
     let container = small.container("fits")?;
     is_enforced(&container)?;
     let wider = policy_with("small", "Enforce", &format!("  anonymousExec: Allow\n{MOVABLE}"));
     small.node.write_policy("small.yaml", &wider)?;
-    small.agent.daemon.signal(libc::SIGHUP)?;
-    wait_for("the reload", || {
-        let reloads = small.agent.metric(RELOADS)?;
-        ensure!(reloads > 0, "no reload yet");
-        Ok(())
-    })?;
+    small.agent.reload()?;
     let log = small.agent.daemon.log();
     ensure!(log.contains("this workload keeps the policy it had") && log.contains("`ALLOW` is full"), "{log}");
     let anonymous = container.exec(&[ACTOR, "anonymous-exec"])?;

@@ -189,6 +189,13 @@ impl Container {
         Ok(container)
     }
 
+    /// Gives it addresses that it can connect to.
+    pub(crate) fn bring_up(&self) -> Result<()> {
+        let output = self.exec(&[ACTOR, "network", "up"])?;
+        ensure!(output.status == 0, "{output:?}");
+        Ok(())
+    }
+
     /// Runs a command in it to its end.
     pub(crate) fn exec(&self, command: &[&str]) -> Result<Output> {
         let mut exec = Command::new("runc");

@@ -283,6 +283,23 @@ impl Agent {
         Ok(line.with_context(|| format!("no series `{series}`"))?.trim().parse()?)
     }
 
+    /// Waits until a metric has at least `value`.
+    pub(crate) fn metric_reaches(&self, series: &str, value: u64) -> anyhow::Result<u64> {
+        wait_for(series, || {
+            let found = self.metric(series)?;
+            ensure!(found >= value, "{series} is {found}, not {value}: {}", self.daemon.log());
+            Ok(found)
+        })
+    }
+
+    /// Has it read its policies again, and waits until they are in force.
+    pub(crate) fn reload(&self) -> anyhow::Result<()> {
+        const RELOADS: &str = "plimsoll_policy_reloads_total";
+        let before = self.metric(RELOADS)?;
+        self.daemon.signal(libc::SIGHUP)?;
+        self.metric_reaches(RELOADS, before + 1).map(drop)
+    }
+
     /// A counter of the kernel programs.
     pub(crate) fn kernel(&self, counter: &str) -> anyhow::Result<u64> {
         self.metric(&format!("plimsoll_kernel_counter_total{{counter=\"{counter}\"}}"))

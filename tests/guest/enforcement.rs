@@ -91,7 +91,7 @@ fn an_unselected_container_is_counted() -> Result<()> {
     let container = Container::create(stage.spec("unselected", "nobodys")?)?;
     let output = container.exec(&["/bin/sh", "-c", "cp /usr/bin/true /tmp/a && /tmp/a"])?;
     ensure!(output.status == 0, "{output:?}");
-    stage.metric_reaches(SERIES, before + 1)?;
+    stage.agent.metric_reaches(SERIES, before + 1)?;
     Ok(())
 }
 

@@ -57,7 +57,7 @@ fn a_bad_reload_keeps_the_policy() -> Result<()> {
     let before = stage.agent.metric(REJECTED)?;
     stage.node.write_policy("wrong.yaml", "kind: EnforcementPolicy\nspce: {}\n")?;
     stage.agent.daemon.signal(libc::SIGHUP)?;
-    let rejected = stage.metric_reaches(REJECTED, before + 1);
+    let rejected = stage.agent.metric_reaches(REJECTED, before + 1);
     std::fs::remove_file(stage.node.directory.join("policies/wrong.yaml"))?;
     rejected?;
     ensure!(stage.agent.daemon.log().contains("wrong.yaml:2:1"), "the log does not name the place");
@@ -67,24 +67,18 @@ fn a_bad_reload_keeps_the_policy() -> Result<()> {
 }
 
 fn a_reload_switches_running_workloads() -> Result<()> {
-    const RELOADS: &str = "plimsoll_policy_reloads_total";
     let stage = stage()?;
     stage.node.write_policy("switched.yaml", &policy("switched-suite", "Monitor"))?;
-    let reload = || -> Result<u64> {
-        let before = stage.agent.metric(RELOADS)?;
-        stage.agent.daemon.signal(libc::SIGHUP)?;
-        stage.metric_reaches(RELOADS, before + 1)
-    };
-    reload()?;
+    stage.agent.reload()?;
     let container = Container::create(stage.spec("switched", "switched-suite")?)?;
     let monitored = container.exec(DROP_AND_RUN)?;
     ensure!(monitored.status == 0, "{monitored:?}");
     stage.node.write_policy("switched.yaml", &policy("switched-suite", "Enforce"))?;
-    reload()?;
+    stage.agent.reload()?;
     let enforced = container.exec(DROP_AND_RUN)?;
     ensure!(enforced.status == SHELL_CANNOT_EXECUTE, "{enforced:?}");
     std::fs::remove_file(stage.node.directory.join("policies/switched.yaml"))?;
-    reload()?;
+    stage.agent.reload()?;
     let orphaned = container.exec(DROP_AND_RUN)?;
     ensure!(orphaned.status == SHELL_CANNOT_EXECUTE, "a policy that went away freed a running workload: {orphaned:?}");
     Ok(())

@@ -37,16 +37,16 @@ fn an_old_kernel_refuses_the_policy() -> Result<()> {
     let stage = stage()?;
     for (suite, spec) in [("files-refused", files::FILES.spec), ("scripts-refused", "  scripts: Image\n")] {
         stage.node.write_policy("files-refused.yaml", &policy_with(suite, "Enforce", spec))?;
-        stage.reload()?;
+        stage.agent.reload()?;
         let refused = Container::create(stage.spec(suite, suite)?).err().context("the container started")?;
         ensure!(format!("{refused:#}").contains(REFUSAL), "{refused:#}");
     }
     let write = |spec: &str| stage.node.write_policy("files-refused.yaml", &policy_with(NAME, "Enforce", spec));
     write("")?;
-    stage.reload()?;
+    stage.agent.reload()?;
     let container = Container::create(stage.spec(NAME, NAME)?)?;
     write("  files:\n    - path: /etc/**\n      deny: [Read]\n")?;
-    stage.reload()?;
+    stage.agent.reload()?;
     ensure!(stage.agent.daemon.log().contains(REFUSAL), "{}", stage.agent.daemon.log());
     let denied = shell(&container, "cp /usr/bin/true /tmp/dropped; /tmp/dropped")?;
     ensure!(denied.status == 126, "the policy that was in force is not: {denied:?}");
@@ -101,7 +101,7 @@ fn a_deep_path_is_denied_by_name() -> Result<()> {
 fn a_monitored_container_is_only_reported() -> Result<()> {
     let stage = stage()?;
     stage.node.write_policy("files-monitored.yaml", &policy_with("files-monitored", "Monitor", files::FILES.spec))?;
-    stage.reload()?;
+    stage.agent.reload()?;
     let mut spec = stage.spec("files-monitored", "files-monitored")?;
     (files::FILES.configure)(&mut spec);
     let container = Container::create(spec)?;
@@ -125,16 +125,16 @@ fn rules_come_and_go_with_a_reload() -> Result<()> {
     let stage = stage()?;
     let write = |spec: &str| stage.node.write_policy("files-reloaded.yaml", &policy_with(NAME, "Enforce", spec));
     write("")?;
-    stage.reload()?;
+    stage.agent.reload()?;
     let container = Container::create(stage.spec(NAME, NAME)?)?;
     let read = || container.exec(&[ACTOR, "file", "read", "/etc/issue"]);
     ensure!(read()?.status == 0, "without a rule it can be read");
     write("  files:\n    - path: /etc/**\n      deny: [Read]\n    - path: /etc/ld.so.cache\n      allow: [Read]\n")?;
-    stage.reload()?;
+    stage.agent.reload()?;
     let denied = read()?;
     ensure!(denied.status == DENIED, "{denied:?}");
     write("")?;
-    stage.reload()?;
+    stage.agent.reload()?;
     ensure!(read()?.status == 0, "the rule is gone");
     Ok(())
 }
@@ -164,7 +164,7 @@ fn interpreters_open_the_images_scripts_alone() -> Result<()> {
                         echo 'print(42)' > /tmp/module.py; echo 'echo 42' > /tmp/c; chmod 755 /tmp/c; echo data > /tmp/data";
     let stage = stage()?;
     stage.node.write_policy("scripts.yaml", &policy_with(NAME, "Enforce", "  scripts: Image\n"))?;
-    stage.reload()?;
+    stage.agent.reload()?;
     let free = Container::create(ContainerSpec::of_test_image("scripts-free")?)?;
     let restricted = Container::create(stage.spec(NAME, NAME)?)?;
     for container in [&free, &restricted] {

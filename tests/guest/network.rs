@@ -8,7 +8,7 @@ use libtest_mimic::Trial;
 use crate::{
     bypass::enforced,
     container::{ACTOR, Container, image_digest},
-    daemon::{Node, wait_for},
+    daemon::Node,
     stage::{SBOM, policy_with, spec_for, stage},
     technique::{DENIED, NETWORK},
     trial,
@@ -65,7 +65,7 @@ const ALLOWED: &[&[&str]] = &[
 fn allowed_traffic_passes() -> Result<()> {
     let stage = stage()?;
     let container = enforced(&stage, &NETWORK)?;
-    bring_up(&container)?;
+    container.bring_up()?;
     let before = stage.agent.kernel(COUNTED)?;
     for technique in ALLOWED {
         let command: Vec<&str> = [ACTOR, "network"].iter().chain(*technique).copied().collect();
@@ -87,7 +87,7 @@ const LOST: &str = "denials_lost";
 fn a_denial_names_address_and_rule() -> Result<()> {
     let stage = stage()?;
     let container = enforced(&stage, &NETWORK)?;
-    bring_up(&container)?;
+    container.bring_up()?;
     for (address, port, rule) in [
         ("10.2.0.1", 443, "no `network.egress` rule covers the address"),
         ("10.1.0.1", 22, "network egress 10.1.0.0/16 ports 7000-7009: covers the address, but not the port"),
@@ -115,7 +115,7 @@ fn a_flood_of_peers_is_counted() -> Result<()> {
     const PEERS: u64 = 400;
     let stage = stage()?;
     let container = enforced(&stage, &NETWORK)?;
-    bring_up(&container)?;
+    container.bring_up()?;
     let (denied, unreported) = (stage.agent.kernel(COUNTED)?, stage.agent.kernel(UNREPORTED)?);
     let lost = stage.agent.kernel(LOST)?;
     let flood = format!(
@@ -137,30 +137,25 @@ fn a_flood_of_peers_is_counted() -> Result<()> {
 
 /// An agent of its own, whose one policy changes under a running container.
 fn hooks_come_and_go_with_rules() -> Result<()> {
-    const RELOADS: &str = "plimsoll_policy_reloads_total";
     const NUMBER: u16 = 5;
     const LINKS: &str = "/sys/fs/bpf/plimsoll-5";
     let node = Node::new(Path::new("/run/plimsoll-network"), NUMBER, &image_digest()?, Path::new(SBOM), "")?;
     node.write_policy("policy.yaml", &policy_with("hooks", "Enforce", ""))?;
     let mut agent = node.start_agent()?;
     let container = Container::create(spec_for(&node, "hooks", "hooks")?)?;
-    bring_up(&container)?;
+    container.bring_up()?;
     let connect = [ACTOR, "network", "udp-connect", "10.2.0.1:443"];
-    let reload = |rules: &str, number: u64| -> Result<()> {
+    let reload = |rules: &str| -> Result<()> {
         node.write_policy("policy.yaml", &policy_with("hooks", "Enforce", rules))?;
-        agent.daemon.signal(libc::SIGHUP)?;
-        wait_for("the reload", || {
-            ensure!(agent.metric(RELOADS)? >= number, "no reload yet: {}", agent.daemon.log());
-            Ok(())
-        })
+        agent.reload()
     };
-    for round in 0..2 {
+    for _round in 0..2 {
         ensure!(pinned(LINKS, "connect4")? == 0, "attached without need");
         ensure!(container.exec(&connect)?.status == 0, "denied without rules");
-        reload("  network: {}\n", 2 * round + 1)?;
+        reload("  network: {}\n")?;
         ensure!(pinned(LINKS, "connect4")? == 1 && pinned(LINKS, "socket_create")? == 1, "not attached");
         ensure!(container.exec(&connect)?.status == DENIED, "not denied by an empty set of rules");
-        reload("", 2 * round + 2)?;
+        reload("")?;
     }
     drop(container);
     agent.daemon.kill()?;
@@ -176,10 +171,4 @@ fn pinned(pins: &str, hook: &str) -> Result<usize> {
         }
     }
     Ok(found)
-}
-
-fn bring_up(container: &Container) -> Result<()> {
-    let output = container.exec(&[ACTOR, "network", "up"])?;
-    ensure!(output.status == 0, "{output:?}");
-    Ok(())
 }

@@ -6,7 +6,7 @@ use std::{
     sync::{Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, anyhow};
 use serde_json::Value;
 
 use crate::{
@@ -115,23 +115,6 @@ impl Stage {
             let newer = |event: &&Value| event["kernel_sequence"].as_u64().is_some_and(|number| number > sequence);
             let found = events.iter().filter(newer).find(|event| matches(event)).cloned();
             found.with_context(|| format!("none matches among {}", brief(&events)))
-        })
-    }
-
-    /// Has the agent read its policies again, and waits until they are in force.
-    pub(crate) fn reload(&self) -> Result<()> {
-        const RELOADS: &str = "plimsoll_policy_reloads_total";
-        let before = self.agent.metric(RELOADS)?;
-        self.agent.daemon.signal(libc::SIGHUP)?;
-        self.metric_reaches(RELOADS, before + 1).map(drop)
-    }
-
-    /// Waits until a metric has at least `value`.
-    pub(crate) fn metric_reaches(&self, series: &str, value: u64) -> Result<u64> {
-        wait_for(series, || {
-            let found = self.agent.metric(series)?;
-            ensure!(found >= value, "{series} is {found}, not {value}");
-            Ok(found)
         })
     }
 }

@@ -40,7 +40,7 @@ fn no_gap() -> Result<()> {
     let mut stage = stage()?;
     works_without_a_policy()?;
     stage.node.write_policy(FILE, &document(0))?;
-    reload(&stage)?;
+    stage.agent.reload()?;
     let container = Container::create(stage.spec(SUITE, SUITE)?)?;
     ensure!(container.exec(&["/bin/cp", "/usr/bin/true", DROPPED])?.status == 0);
     let tallies = thread::scope(|scope| {
@@ -70,7 +70,7 @@ fn no_gap() -> Result<()> {
         EDITS / EDITS_PER_UPGRADE
     );
     fs::remove_file(stage.node.directory.join("policies").join(FILE))?;
-    reload(&stage)
+    stage.agent.reload()
 }
 
 fn attack() -> [&'static str; 5] {
@@ -141,15 +141,6 @@ fn upgrade(stage: &mut Stage, number: u64) -> Result<()> {
 fn reloads(stage: &Stage) -> Result<u64> {
     let taken = stage.agent.metric("plimsoll_policy_reloads_total")?;
     Ok(taken + stage.agent.metric("plimsoll_policy_reloads_rejected_total")?)
-}
-
-fn reload(stage: &Stage) -> Result<()> {
-    let before = reloads(stage)?;
-    stage.agent.daemon.signal(libc::SIGHUP)?;
-    wait_for("a reload", || {
-        ensure!(reloads(stage)? > before, "not yet");
-        Ok(())
-    })
 }
 
 /// A policy that is another one with each edit, and denies the same.

@@ -16,8 +16,11 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
 };
 
-use super::{ALLOWED, anywhere, connect, encode, interface, mapped, ring, serving, set_option, socket, socket_for};
-use crate::{Attempt, DENIED};
+use super::{ALLOWED, anywhere, connect, encode, interface, mapped, serving, set_option, socket, socket_for};
+use crate::{
+    Attempt, DENIED,
+    ring::{self, Request},
+};
 
 /// TCP.
 pub(super) fn tcp(address: SocketAddr) -> Attempt {
@@ -63,7 +66,10 @@ pub(super) fn fast_open_connect(address: SocketAddr) -> Attempt {
 pub(super) fn by_ring(address: SocketAddr) -> Attempt {
     let listener = listener(address)?;
     let client = socket_for(address, libc::SOCK_STREAM)?;
-    reached(&listener, ring::connect(&client, &encode(address))?)
+    let (descriptor, address) = (client.as_raw_fd(), encode(address));
+    let (offset, place) = (address.len() as u64, address.as_ptr().addr() as u64);
+    let request = Request { operation: ring::CONNECT, descriptor, offset, address: place, ..Request::default() };
+    reached(&listener, ring::outcome(ring::submit(request)?).map(drop))
 }
 
 /// TCP, with a socket that another program made.

@@ -2,7 +2,6 @@
 
 mod connecting;
 mod interface;
-mod ring;
 mod sending;
 mod serving;
 

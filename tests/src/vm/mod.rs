@@ -122,30 +122,27 @@ impl Guest {
     /// The guest does not boot, outlives its deadline, is interrupted, ends without a status, or its kernel complains
     /// (oops, panic, warning), whatever the command's status is.
     pub fn run(&self, command: &[&str]) -> Result<Outcome> {
-        let mut attempt = 1;
+        let mut boots = 1;
         loop {
-            match self.run_once(command)? {
-                Ok(outcome) => return Ok(outcome),
-                Err(fault) if attempt < BOOTS => {
-                    eprintln!("the guest did not get as far as its command, it boots again: {fault:#}");
-                }
-                Err(fault) => return Err(fault),
+            let (machine, console, output) = self.boot(command)?;
+            // An emulator of several CPUs was seen to trip over code that the kernel patches while it boots. Nothing of what is
+            // tested has run by then.
+            let came_up = !output.trim().is_empty() || console.complaint().is_none();
+            if came_up || boots == BOOTS {
+                return Self::settle(&machine, &console, output);
             }
-            attempt += 1;
+            eprintln!("the guest did not get as far as its command, it boots again\n{}", console.tail());
+            boots += 1;
         }
     }
 
-    /// The inner error is a fault of the kernel before the command said anything. An emulator of several CPUs was seen to trip over
-    /// code that the kernel patches while it boots; nothing of what is tested has run by then.
-    fn run_once(&self, command: &[&str]) -> Result<Result<Outcome>> {
+    fn boot(&self, command: &[&str]) -> Result<(Machine, Console, String)> {
         let machine = self.prepare(command, false)?;
         let mut process = qemu::spawn(&machine.line, false)?;
         let streamed = stream::drain(&mut process, self.deadline, &self.prefix, self.hidden.as_deref());
         let console = Console::read(&machine.console)?;
         let output = streamed.map_err(|error| anyhow!("{error:#}\n{}", console.tail()))?;
-        let silent = output.trim().is_empty() && console.complaint().is_some();
-        let settled = Self::settle(&machine, &console, output);
-        if silent { Ok(settled) } else { settled.map(Ok) }
+        Ok((machine, console, output))
     }
 
     /// Boots and gives the terminal to `command`, or to a shell where it is empty. No deadline: a person is at it.
