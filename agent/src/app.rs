@@ -13,7 +13,7 @@ use plimsoll_registry::Client;
 use plimsoll_rootfs::LayerCache;
 use tokio::{
     io::unix::AsyncFd,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::watch,
     time::{MissedTickBehavior, interval},
 };
@@ -51,6 +51,8 @@ const BATCH: usize = 512;
 
 /// Runs the agent. Returns once it was told to stop; enforcement goes on without it.
 pub async fn run(config: Config) -> anyhow::Result<()> {
+    // First of all, since without a handler the signal ends the process. To stop needs none before there is something to finish.
+    let hangups = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
     let (stop, stopped) = watch::channel(());
     let metrics = Metrics::default();
     let readiness = Readiness::default();
@@ -95,7 +97,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     protect(&mut reader.guard, &config)?;
     metrics.ready.set(1);
     readiness.set();
-    reader.run(&config).await?;
+    reader.run(&config, hangups).await?;
     serving.abort();
     drop(stop);
     reader.export.finish().await;
@@ -211,16 +213,15 @@ struct Reader {
 }
 
 impl Reader {
-    async fn run(&mut self, config: &Config) -> io::Result<()> {
+    async fn run(&mut self, config: &Config, mut hangups: Signal) -> io::Result<()> {
         let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let mut hup = signal(SignalKind::hangup())?;
         let mut ticks = ticker(TICK);
         let mut reports = ticker(LOSS_REPORTS);
         loop {
             tokio::select! {
                 _ = term.recv() => return Ok(()),
                 _ = int.recv() => return Ok(()),
-                _ = hup.recv() => reload(config, &self.registry, &self.metrics),
+                _ = hangups.recv() => reload(config, &self.registry, &self.metrics),
                 _ = ticks.tick() => self.tick(),
                 _ = reports.tick() => self.report(),
                 ready = self.denials.readable_mut() => {

@@ -135,8 +135,19 @@ fn report(runs: &[Run], filter: Option<&str>) -> Result<bool> {
         "no test in guests ran: none has a name like `{}`",
         filter.unwrap_or_default()
     );
+    for run in runs {
+        print!("{}", failures(&run.name, &run.output));
+    }
     println!("\n{} passed, {} failed", sum.passed, sum.failed);
     Ok(good)
+}
+
+/// What the tests that failed said, once more: thousands of lines may be between it and the end of the output, which is all
+/// that some keep.
+fn failures(run: &str, output: &str) -> String {
+    let lines = output.lines().skip_while(|line| line.trim() != "failures:");
+    let failed = lines.take_while(|line| !line.trim().starts_with("test result:"));
+    failed.fold(String::new(), |text, line| format!("{text}{run}: {line}\n"))
 }
 
 fn native(workspace: &Workspace, filter: &[&str]) -> Result<ExitCode> {
@@ -159,4 +170,18 @@ fn ensure_bpf_lsm() -> Result<()> {
         modules.trim()
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_failed_is_said_again() {
+        let output = "test a ... FAILED\n\nfailures:\n\n---- a ----\nno\n\n\nfailures:\n    a\n\ntest result: FAILED. 0 passed\n";
+        let said = failures("6.1", output);
+        assert!(said.contains("6.1: ---- a ----\n6.1: no\n") && said.contains("6.1:     a\n"), "{said}");
+        assert!(!said.contains("test result"), "{said}");
+        assert_eq!(failures("6.1", "test a ... ok\n\ntest result: ok. 1 passed\n"), "");
+    }
 }

@@ -18,7 +18,7 @@ use crate::{
 const TESTS: &str = "tools/testing/selftests";
 /// Folders with the programs that are built from them. Left out is what needs libraries or modules beyond Debian's kernel
 /// (`gup_test`, `hmm-tests`, `ksm_tests`, `migration`, `memfd_secret`, `mlock-random-test`), what takes half a minute or gigabytes
-/// (`vmaccess`, `pidfd_test`, `userfaultfd`, `khugepaged`, `compaction_test`, `transhuge-stress`, `virtual_address_range`), and a
+/// (`vmaccess`, `pidfd_test`, `pidfd_poll_test`, `userfaultfd`, `khugepaged`, `compaction_test`, `transhuge-stress`, `virtual_address_range`), and a
 /// race whose counts differ from run to run (`rename_attack_test`).
 const PROGRAMS: &[(&str, &[&str])] = &[
     ("exec", &["execveat", "load_address", "non-regular", "null-argv", "recursion-depth"]),
@@ -72,7 +72,7 @@ const PROGRAMS: &[(&str, &[&str])] = &[
     ("clone3", &["clone3", "clone3_clear_sighand", "clone3_set_tid"]),
     ("openat2", &["openat2_test", "resolve_test"]),
     ("mount_setattr", &["mount_setattr_test"]),
-    ("pidfd", &["pidfd_getfd_test", "pidfd_open_test", "pidfd_poll_test", "pidfd_setns_test", "pidfd_wait"]),
+    ("pidfd", &["pidfd_getfd_test", "pidfd_open_test", "pidfd_setns_test", "pidfd_wait"]),
 ];
 /// Sources that the programs of a folder share.
 const SHARED: &[(&str, &str)] =
