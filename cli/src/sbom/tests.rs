@@ -138,7 +138,8 @@ fn of_packages_alone_one_that_changed_is_a_change() {
     let packages = |version: &str| {
         let text = format!(
             r#"{{"bomFormat": "CycloneDX", "specVersion": "1.6", "components": [
-            {{"type": "library", "name": "tool", "version": "{version}"}}]}}"#
+            {{"type": "library", "name": "tool", "version": "{version}"}},
+            {{"type": "library", "name": "tool", "purl": "pkg:deb/debian/tool@{version}?arch=source"}}]}}"#
         );
         plimsoll_sbom::parse(text.as_bytes(), &Limits::default()).unwrap()
     };
