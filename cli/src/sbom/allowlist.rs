@@ -60,6 +60,16 @@ pub(super) fn text(inventory: &Inventory) -> Result<String, std::fmt::Error> {
     Report::new(EvidenceClass::PackageDigest, inventory, vec!["a note".into()]).text()
 }
 
+/// What to say where [`is_of_another_image`].
+pub(super) const OF_ANOTHER_IMAGE: &str = "the SBOM does not fit the image's files; is it the SBOM of this image?";
+
+/// Whether the SBOM, with the packages that it declares, contradicts more files than it accounts for, or accounts for none.
+pub(super) fn is_of_another_image(inventory: &Inventory) -> bool {
+    let coverage = &inventory.coverage;
+    let accounted = coverage.accepted(EvidenceClass::PackagePath);
+    coverage.files > 0 && (accounted == 0 || accounted < coverage.mismatch)
+}
+
 pub(super) fn is_allowed(file: &InventoryFile, weakest: EvidenceClass) -> bool {
     file.evidence.is_some_and(|evidence| evidence >= weakest)
 }
@@ -116,6 +126,9 @@ impl<'i> Report<'i> {
             writeln!(text, "{:>7} {class:<14} {accepted}", coverage.count(class))?;
         }
         writeln!(text, "{:>7} {:<14} never accepted", coverage.mismatch, "mismatch")?;
+        if is_of_another_image(self.inventory) {
+            writeln!(text, "note: {OF_ANOTHER_IMAGE}")?;
+        }
         for problem in &self.problems {
             writeln!(text, "note: {}", printable(problem))?;
         }

@@ -1,13 +1,14 @@
 use std::{fmt::Write as _, fs, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, bail};
-use plimsoll_rootfs::LayerCache;
-use plimsoll_sbom::{Coverage, EvidenceClass, Limits, Sha256};
+use plimsoll_rootfs::{Image, LayerCache};
+use plimsoll_sbom::{Coverage, EvidenceClass, Gap, Inventory, Limits, Sha256};
 use plimsoll_trust::{Allowlist, Content, Opened, SigningKey, Trust};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
+    allowlist::{OF_ANOTHER_IMAGE, is_of_another_image},
     image::index_with,
     print,
     source::{Documents, RegistryArguments, TrustArguments, image},
@@ -16,6 +17,8 @@ use super::{
 
 /// Bytes kept of layers' hashes.
 const MAX_CACHE: u64 = 1 << 30;
+/// Files with other content than declared that are named.
+const SHOWN: usize = 20;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -25,7 +28,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "DIR")]
     rootfs: PathBuf,
     /// The image's SBOM, bare or signed, instead of asking a registry.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", visible_alias = "file")]
     sbom: Option<PathBuf>,
     #[command(flatten)]
     trust: TrustArguments,
@@ -76,6 +79,13 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let cache = arguments.layer_cache.as_deref().map(|path| LayerCache::open(path, MAX_CACHE)).transpose()?;
     let rootfs = index_with(&arguments.rootfs, cache.as_ref())?;
     let inventory = plimsoll_sbom::inventory(&rootfs.listing, &sbom, &rootfs.databases);
+    for finding in findings(&rootfs, &inventory) {
+        eprintln!("plimsoll: {finding}");
+    }
+    if is_of_another_image(&inventory) {
+        eprintln!("plimsoll: nothing is written: {OF_ANOTHER_IMAGE}");
+        return Ok(ExitCode::from(1));
+    }
     let list = Allowlist::of(&inventory, arguments.list_version, signer);
     let written = list.sign(image.digest, &key)?;
     write(&arguments.output, &written)?;
@@ -89,6 +99,21 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     };
     print(&if arguments.json { serde_json::to_string_pretty(&report)? + "\n" } else { report.text()? })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What whoever runs the pipeline should know of a list: what could not be read, and content that is not as declared.
+fn findings(image: &Image, inventory: &Inventory) -> Vec<String> {
+    let problems = image.problems.iter().map(|problem| super::printable(&problem.to_string()));
+    let mismatches = inventory.files.iter().filter_map(|file| match &file.gap {
+        Some(Gap::Mismatch { by, .. }) => Some(format!("{}: content is not what the {by} declares", file.path)),
+        _ => None,
+    });
+    let mut all: Vec<String> = problems.collect();
+    all.extend(mismatches.take(SHOWN));
+    if let Some(more) = inventory.coverage.mismatch.checked_sub(SHOWN).filter(|more| *more > 0) {
+        all.push(format!("{more} more files whose content is not as declared; `plimsoll sbom coverage` has all"));
+    }
+    all
 }
 
 /// The first SBOM that is accepted, and its signer; says of the others why not.

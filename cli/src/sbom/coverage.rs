@@ -7,7 +7,10 @@ use plimsoll_sbom::{
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{allowlist::is_allowed, image, load, print, printable, refuse};
+use super::{
+    allowlist::{OF_ANOTHER_IMAGE, is_allowed, is_of_another_image},
+    image, load, print, printable, refuse,
+};
 
 /// Directories and packages shown as text; `--json` has all.
 const SHOWN: usize = 20;
@@ -54,6 +57,8 @@ pub(super) struct Report<'i> {
     /// Packages that the image has and the SBOM does not declare.
     undeclared_packages: Vec<UndeclaredPackage>,
     problems: Vec<String>,
+    #[serde(skip)]
+    is_of_another_image: bool,
 }
 
 /// A file that could run and is not covered.
@@ -114,6 +119,7 @@ impl<'i> Report<'i> {
             missing_count: inventory.coverage.missing,
             declared_packages: sbom.packages.len(),
             undeclared_packages: undeclared_packages(sbom, &image.databases),
+            is_of_another_image: is_of_another_image(inventory),
             problems: image.problems.iter().map(ToString::to_string).collect(),
         }
     }
@@ -143,6 +149,9 @@ impl<'i> Report<'i> {
         self.contradictions(&mut text)?;
         self.missing_files(&mut text)?;
         self.packages(&mut text)?;
+        if self.is_of_another_image {
+            writeln!(text, "note: {OF_ANOTHER_IMAGE}")?;
+        }
         for problem in &self.problems {
             writeln!(text, "note: {}", printable(problem))?;
         }

@@ -70,7 +70,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     };
     let text = if arguments.json { serde_json::to_string_pretty(&report)? + "\n" } else { report.text()? };
     print(&text)?;
-    Ok(if changes.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    Ok(if report.nothing_changes() { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
 impl Report<'_> {
@@ -79,6 +79,18 @@ impl Report<'_> {
     pub(super) fn of_documents<'c>(before: &Sbom, after: &Sbom, changes: &'c Changes) -> Report<'c> {
         let accept = EvidenceClass::PackageDigest;
         Report { accept, before: before.digest, after: after.digest, with_images: false, changes }
+    }
+
+    /// Where only packages are listed, theirs are the files that may run: a package that changed changes those.
+    pub(super) fn nothing_changes(&self) -> bool {
+        self.changes.is_empty() && (self.with_images || !self.packages_alone() || self.changes.packages.is_empty())
+    }
+
+    /// Whether one of the documents gives no file any evidence by itself.
+    fn packages_alone(&self) -> bool {
+        let Changes { newly_allowed, no_longer_allowed, replaced, unchanged, .. } = self.changes;
+        let both = unchanged + replaced.len();
+        both + newly_allowed.len() == 0 || both + no_longer_allowed.len() == 0
     }
 
     pub(super) fn text(&self) -> Result<String, std::fmt::Error> {
@@ -96,7 +108,21 @@ impl Report<'_> {
         }
         let what = if self.with_images { "files that can run" } else { "files that the documents list" };
         writeln!(text, "Unchanged: {} {what}, with evidence {} or stronger", self.changes.unchanged, self.accept)?;
+        self.note(&mut text)?;
         Ok(text)
+    }
+
+    /// What documents alone cannot tell.
+    fn note(&self, text: &mut String) -> std::fmt::Result {
+        if self.with_images {
+            return Ok(());
+        }
+        let why = if self.packages_alone() {
+            "without files with digests, only packages are compared, and any that changed counts"
+        } else {
+            "documents do not say which of the files could run"
+        };
+        writeln!(text, "note: {why}; --rootfs-before and --rootfs-after compare what could")
     }
 
     fn gained(&self, text: &mut String) -> std::fmt::Result {
@@ -143,10 +169,13 @@ impl Report<'_> {
 /// `1.0 -> 1.1`, with words where there is nothing.
 fn change(before: &BTreeSet<String>, after: &BTreeSet<String>) -> String {
     let versions = |set: &BTreeSet<String>| set.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+    let (old, new) = (versions(before), versions(after));
     match (before.is_empty(), after.is_empty()) {
-        (true, _) => format!("new: {}", versions(after)),
-        (_, true) => format!("gone: {}", versions(before)),
-        _ => format!("{} -> {}", versions(before), versions(after)),
+        (true, _) if new.is_empty() => "new".to_owned(),
+        (true, _) => format!("new: {new}"),
+        (_, true) if old.is_empty() => "gone".to_owned(),
+        (_, true) => format!("gone: {old}"),
+        _ => format!("{old} -> {new}"),
     }
 }
 

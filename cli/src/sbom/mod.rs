@@ -41,8 +41,9 @@ pub(crate) enum Command {
     Verify(Box<verify::Arguments>),
     /// Compile an image's SBOM and files to a signed allowlist, which nodes use without parsing an SBOM.
     ///
-    /// The list is the same to the byte for the same input; with an Ed25519 key the signed file is too. Exit status: 1 if
-    /// no SBOM is accepted.
+    /// The list is the same to the byte for the same input; with an Ed25519 key the signed file is too. Files whose
+    /// content is not as declared are named, and no list allows them. Exit status: 1 if no SBOM is accepted, or if the SBOM
+    /// does not fit the image's files at all.
     Compile(Box<compile::Arguments>),
     /// Say how much of an unpacked image its SBOM covers, and what the gaps are.
     ///
@@ -50,7 +51,8 @@ pub(crate) enum Command {
     Coverage(coverage::Arguments),
     /// Say what a rollout newly allows and forbids.
     ///
-    /// Exit status: 0 if nothing changes about what may run, 1 if something does.
+    /// Exit status: 0 if nothing changes about what may run, 1 if something does. Of documents that list packages alone, a
+    /// package that changed counts as such a change.
     Diff(diff::Arguments),
     /// Print the JSON Schema of what another command's `--json` prints.
     Schema(schema::Arguments),

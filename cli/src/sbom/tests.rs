@@ -128,8 +128,49 @@ fn diff_says_what_a_rollout_allows_and_forbids() {
           tool  1 -> 2
 
         Unchanged: 0 files that the documents list, with evidence package-digest or stronger
+        note: documents do not say which of the files could run; --rootfs-before and --rootfs-after compare what could
     "]]
     .assert_eq(&diff::Report::of_documents(&before, &after, &changes).text().unwrap());
+}
+
+#[test]
+fn of_packages_alone_one_that_changed_is_a_change() {
+    let packages = |version: &str| {
+        let text = format!(
+            r#"{{"bomFormat": "CycloneDX", "specVersion": "1.6", "components": [
+            {{"type": "library", "name": "tool", "version": "{version}"}},
+            {{"type": "library", "name": "tool", "purl": "pkg:deb/debian/tool@{version}?arch=source"}}]}}"#
+        );
+        plimsoll_sbom::parse(text.as_bytes(), &Limits::default()).unwrap()
+    };
+    let side = |sbom| Side::of_document(sbom, EvidenceClass::PackageDigest);
+    let (one, two) = (packages("1"), packages("2"));
+    let same = Changes::between(&side(&one), &side(&one));
+    assert!(diff::Report::of_documents(&one, &one, &same).nothing_changes());
+    let changes = Changes::between(&side(&one), &side(&two));
+    let report = diff::Report::of_documents(&one, &two, &changes);
+    assert!(!report.nothing_changes());
+    expect![[r"
+        Packages: 1
+          tool  1 -> 2
+
+        Unchanged: 0 files that the documents list, with evidence package-digest or stronger
+        note: without files with digests, only packages are compared, and any that changed counts; --rootfs-before and --rootfs-after compare what could
+    "]]
+    .assert_eq(&report.text().unwrap());
+}
+
+#[test]
+fn an_sbom_of_another_image_is_pointed_out() {
+    let root = tempfile::tempdir().unwrap();
+    fs::create_dir_all(root.path().join("usr/bin")).unwrap();
+    fs::write(root.path().join("usr/bin/tool"), "#!/bin/sh").unwrap();
+    let image = plimsoll_rootfs::index(&[root.path().to_owned()], &plimsoll_rootfs::Options::default()).unwrap();
+    let inventory = plimsoll_sbom::inventory(&image.listing, &sbom(), &image.databases);
+    let text = allowlist::text(&inventory).unwrap();
+    assert!(text.contains("is it the SBOM of this image?"), "{text}");
+    let report = coverage::Report::new(EvidenceClass::PackageDigest, &inventory, &sbom(), &image);
+    assert!(report.text().unwrap().contains("is it the SBOM of this image?"));
 }
 
 #[test]

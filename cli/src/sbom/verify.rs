@@ -16,7 +16,7 @@ pub(crate) struct Arguments {
     /// The image: REPOSITORY@sha256:..., or sha256:... together with --file.
     image: String,
     /// Take this document instead of asking a registry; may be given several times.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", visible_alias = "sbom")]
     file: Vec<PathBuf>,
     #[command(flatten)]
     trust: TrustArguments,
@@ -147,7 +147,11 @@ impl Report {
                 (None, Some(signer)) => {
                     writeln!(text, "accepted: {} signed by {}", line.content.unwrap_or("-"), printable(signer))?;
                 }
-                (None, None) => writeln!(text, "unsigned {}; nobody was asked for", line.content.unwrap_or("-"))?,
+                (None, None) => writeln!(
+                    text,
+                    "accepted: {}, whoever wrote it, since no --key or --identity was given",
+                    line.content.unwrap_or("-")
+                )?,
             }
         }
         if !self.accepted {

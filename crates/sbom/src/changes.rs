@@ -95,12 +95,14 @@ fn reference(package: &SbomPackage) -> PackageRef {
     }
 }
 
-/// `type name` to the versions there are. Versions are those of package URLs, where there are any.
+/// `type name` to the versions there are. Versions are those of package URLs, where there are any. Source packages, which
+/// some documents list beside those built from them, are left out: nothing of them runs.
 fn packages(sbom: &Sbom) -> BTreeMap<String, BTreeSet<String>> {
     let mut packages: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for package in &sbom.packages {
         let purl = package.purl.as_deref().and_then(Purl::parse);
         let (name, version) = match purl {
+            Some(purl) if purl.is_source() => continue,
             Some(Purl { kind, name, version, .. }) => (format!("{kind} {name}"), version),
             None => (package.name.clone(), package.version.clone()),
         };

@@ -42,6 +42,11 @@ impl Purl {
             kind,
         })
     }
+
+    /// A source package has no files in an image.
+    pub(crate) fn is_source(&self) -> bool {
+        matches!(self.architecture.as_deref(), Some("source" | "src"))
+    }
 }
 
 /// `Foo_Bar` and `foo.bar` are one Python project, `foo-bar` (PEP 503).

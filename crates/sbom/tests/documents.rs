@@ -199,6 +199,30 @@ fn syft_lists_what_it_saw_and_not_what_the_database_claims() {
 }
 
 #[test]
+fn versions_in_between_are_read_and_others_are_not() {
+    let with = |name: &str, from: &str, to: &str| {
+        let text = String::from_utf8(fixture(name)).unwrap();
+        assert!(text.contains(from), "{name}");
+        parse(text.replace(from, to).as_bytes(), &Limits::default()).map(|sbom| (sbom.spec_version, sbom.files))
+    };
+    let json = |version: &str| with("valid/cyclonedx-1.7.json", "1.7", version);
+    let xml = |version: &str| with("valid/cyclonedx-1.7.xml", "bom/1.7", &format!("bom/{version}"));
+    for version in ["1.2", "1.3", "1.4", "1.5", "1.6", "1.7"] {
+        for (read, newest) in [(json(version), json("1.7")), (xml(version), xml("1.7"))] {
+            assert_eq!(read.unwrap(), (version.to_owned(), newest.unwrap().1));
+        }
+    }
+    for name in ["valid/spdx-2.3.json", "valid/spdx-2.3.yaml", "valid/spdx-2.3.spdx"] {
+        let older = with(name, "SPDX-2.3", "SPDX-2.2").unwrap();
+        assert_eq!(older.1, with(name, "SPDX-2.3", "SPDX-2.3").unwrap().1, "{name}");
+        assert!(with(name, "SPDX-2.3", "SPDX-2.4").is_err(), "{name}");
+    }
+    for version in ["1.1", "1.8", "2.0"] {
+        assert!(json(version).is_err() && xml(version).is_err(), "{version}");
+    }
+}
+
+#[test]
 fn a_byte_order_mark_is_no_obstacle() {
     let plain = fixture("valid/syft.json");
     let marked = [b"\xef\xbb\xbf".as_slice(), &plain].concat();

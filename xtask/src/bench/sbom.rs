@@ -20,10 +20,14 @@ pub(super) const FIGURES: &str = "<!-- figures: sbom -->\n";
 const ROUNDS: usize = 7;
 /// Bytes of the large document, at least.
 const LARGE: usize = 40_000_000;
-/// Runs a program and prints its peak memory in KiB: the kernel's own account of the child.
-const PEAK: &str = "import resource, subprocess, sys\n\
-                    subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True)\n\
-                    print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)";
+/// Runs a program and prints its peak memory in KiB and its milliseconds of processor time: the kernel's own account of
+/// the child, from its start to its end, whatever else runs on the machine.
+const USAGE: &str = "import resource, subprocess, sys\n\
+                     subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True)\n\
+                     used = resource.getrusage(resource.RUSAGE_CHILDREN)\n\
+                     print(used.ru_maxrss, round((used.ru_utime + used.ru_stime) * 1000))";
+/// Bytes of SBOM in a second of processor time, at least.
+const RATE: f64 = 100e6;
 
 pub(super) fn run(workspace: &Workspace) -> Result<ExitCode> {
     let root = corpus::debian(workspace)?;
@@ -137,19 +141,31 @@ fn memory(plimsoll: &Path, large: &Path) -> Result<String> {
     };
     let mut times: Vec<Duration> = (0..ROUNDS).map(|_| timed(&mut inspect())).collect::<Result<_>>()?;
     let median = median(&mut times);
-    let mut peak = Command::new("/usr/bin/python3");
-    peak.args(["-c", PEAK]).arg(plimsoll).args(["sbom", "inspect"]).arg(large);
-    let kib: u64 = step::output(&mut peak)?.trim().parse().context("no peak memory")?;
+    let mut usages: Vec<(u64, u64)> = (0..ROUNDS).map(|_| usage(plimsoll, large)).collect::<Result<_>>()?;
+    usages.sort_by_key(|(_, milliseconds)| *milliseconds);
+    let (kib, milliseconds) = usages.get(ROUNDS / 2).copied().context("nothing was measured")?;
     let times_document = kib as f64 * 1024.0 / size as f64;
     ensure!(times_document < 4.0, "peak memory is {times_document:.1} times the document");
+    let rate = size as f64 * 1e3 / milliseconds as f64;
+    ensure!(rate > RATE, "an SBOM is read at {:.0} MB/s", rate / 1e6);
     Ok(format!(
-        "`plimsoll sbom inspect` of an SPDX document of {:.1} MB (syft's, repeated): {} ms, {:.0} MB/s from start to end of \
-         the process, peak memory {:.0} MB, {times_document:.1} times the document.\n",
+        "`plimsoll sbom inspect` of an SPDX document of {:.1} MB (syft's, repeated), from start to end of the process, median \
+         of {ROUNDS}: {milliseconds} ms of processor time, {:.0} MB/s ({} ms of the clock, on a machine that others use); peak \
+         memory {:.0} MB, {times_document:.1} times the document.\n",
         size as f64 / 1e6,
+        rate / 1e6,
         median.as_millis(),
-        size as f64 / 1e6 / median.as_secs_f64(),
         kib as f64 * 1024.0 / 1e6,
     ))
+}
+
+/// Peak memory in KiB, and milliseconds of processor time.
+fn usage(plimsoll: &Path, large: &Path) -> Result<(u64, u64)> {
+    let mut usage = Command::new("/usr/bin/python3");
+    usage.args(["-c", USAGE]).arg(plimsoll).args(["sbom", "inspect"]).arg(large);
+    let text = step::output(&mut usage)?;
+    let (kib, milliseconds) = text.trim().split_once(' ').context("the kernel gave no account")?;
+    Ok((kib.parse()?, milliseconds.parse()?))
 }
 
 /// What criterion measured, of the readers alone.

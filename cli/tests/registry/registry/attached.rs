@@ -75,6 +75,27 @@ fn a_referrer_bundle_is_found_by_its_tag_and_verified() {
 }
 
 #[test]
+fn a_referrer_bundle_with_a_timestamp_and_no_log_entry_is_verified() {
+    let image = Image::push();
+    let stamps = crate::authority::TimestampAuthority::new();
+    image.write("root.json", image.authority.trusted_root_with(&stamps, false));
+    let keyless = image.keyless();
+    let reference = image.reference();
+    let arguments: Vec<&str> =
+        ["sbom", "verify", &reference, "--json"].into_iter().chain(keyless.iter().map(String::as_str)).collect();
+    let stamped = |until: i32| {
+        let bundle = image.authority.stamped(&stamps, super::image::CI, &image.statement(), until);
+        image.attach_referrer(BUNDLE, bundle.to_string().as_bytes());
+        plimsoll(&arguments)
+    };
+    let verified = stamped(2039);
+    assert_eq!(verified.code, 0, "{}{}", verified.text, verified.errors);
+    assert_eq!(verified.json()["documents"][0]["signer"], super::image::CI);
+    let expired = stamped(2024);
+    assert_eq!((expired.code, &expired.json()["documents"][0]["failure"]), (1, &json!("expired-certificate")));
+}
+
+#[test]
 fn buildkits_attestation_is_found_from_index_and_platform_digest() {
     let image = Image::push();
     let index = image.attach_buildkit(&image.statement());

@@ -110,6 +110,27 @@ fn another_identity() {
 }
 
 #[test]
+fn an_sbom_that_does_not_fit_the_files_it_should_be_compiled_with() {
+    let image = Image::push();
+    image.write("compiler.pem", Key::new().private_pem());
+    let (reference, rootfs, key) = (image.reference(), image.path("rootfs"), image.path("compiler.pem"));
+    let (document, output) = (image.path("app.json"), image.path("list.json"));
+    let compile = |sbom: &[u8]| {
+        image.write("app.json", sbom);
+        let arguments =
+            ["sbom", "compile", &reference, "--rootfs", &rootfs, "--sbom", &document, "--signing-key", &key];
+        plimsoll(&[&arguments, ["--output", &output].as_slice()].concat())
+    };
+    let refused = compile(&sbom(Sha256::of(b"another build of the program")));
+    assert_eq!(refused.code, 1, "{}{}", refused.text, refused.errors);
+    assert!(refused.errors.contains("/usr/bin/app: content is not what the SBOM declares"), "{}", refused.errors);
+    assert!(refused.errors.contains("is it the SBOM of this image?"), "{}", refused.errors);
+    assert!(!std::path::Path::new(&output).exists(), "nothing is written");
+    let compiled = compile(&image.sbom);
+    assert_eq!(compiled.code, 0, "{}", compiled.errors);
+}
+
+#[test]
 fn an_image_without_anything_and_no_image() {
     let image = Image::push();
     let nothing = plimsoll(&["sbom", "fetch", &image.reference()]);

@@ -158,14 +158,27 @@ fn run(command: &mut Command) -> String {
 
 /// What a command line answered.
 pub(super) struct Answer {
+    /// `fetch`, `verify`...
+    command: String,
     pub(super) code: i32,
     pub(super) text: String,
     pub(super) errors: String,
 }
 
 impl Answer {
+    /// What `--json` printed, which must be what `plimsoll sbom schema` says of the command.
     pub(super) fn json(&self) -> Value {
-        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}{}", self.text, self.errors))
+        let printed: Value =
+            serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}{}", self.text, self.errors));
+        let schema: Value = serde_json::from_str(&plimsoll(&["sbom", "schema", &self.command]).text).unwrap();
+        let validator = jsonschema::validator_for(&schema).unwrap();
+        let errors: Vec<String> = validator.iter_errors(&printed).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{errors:?} in {printed}");
+        let described = schema["properties"].as_object().unwrap();
+        let undescribed = printed.as_object().unwrap().keys().find(|field| !described.contains_key(*field));
+        assert_eq!(undescribed, None, "fields that the schema does not have");
+        assert!(!validator.is_valid(&serde_json::json!({})), "the schema lets anything through");
+        printed
     }
 }
 
@@ -184,6 +197,7 @@ pub(super) fn plimsoll_with(arguments: &[&str], programs: Option<&Path>) -> Answ
     }
     let output = command.output().unwrap();
     Answer {
+        command: (*arguments.get(1).unwrap()).to_owned(),
         code: output.status.code().expect("no signal ended it"),
         text: String::from_utf8(output.stdout).unwrap(),
         errors: String::from_utf8(output.stderr).unwrap(),

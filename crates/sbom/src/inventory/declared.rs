@@ -88,9 +88,9 @@ impl Candidates {
     fn add(&mut self, index: usize, package: &SbomPackage) {
         if let Some(text) = package.purl.as_deref().filter(|purl| !purl.is_empty()) {
             let Some(purl) = Purl::parse(text) else { return };
+            let is_source = purl.is_source();
             let Some(version) = purl.version else { return };
-            // A source package has no files in an image.
-            if !matches!(purl.architecture.as_deref(), Some("source" | "src")) {
+            if !is_source {
                 let architectures = self.by_purl.entry((purl.kind, purl.name, version)).or_default();
                 architectures.entry(purl.architecture).or_insert(index);
             }

@@ -1,5 +1,7 @@
 //! A certificate authority and a transparency log of the test's own, and signers with keys: everything that signs.
-#![allow(dead_code, clippy::allow_attributes, reason = "each test program uses its own part")]
+#![allow(dead_code, unused_imports, clippy::allow_attributes, reason = "each test program uses its own part")]
+
+mod timestamps;
 
 use aws_lc_rs::{
     rand::SystemRandom,
@@ -12,6 +14,8 @@ use rcgen::{
     KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData as _, SanType, date_time_ymd,
 };
 use serde_json::{Value, json};
+
+pub(crate) use timestamps::TimestampAuthority;
 
 pub(crate) const ISSUER: &str = "https://accounts.example";
 /// 1 March 2024, noon: within the certificates' validity.
@@ -89,6 +93,20 @@ impl Authority {
 
     /// `trusted_root.json`.
     pub(crate) fn trusted_root(&self) -> String {
+        self.root_document().to_string()
+    }
+
+    /// `trusted_root.json` of somebody who timestamps signatures instead of logging them, or does both.
+    pub(crate) fn trusted_root_with(&self, stamps: &TimestampAuthority, logged_too: bool) -> String {
+        let mut root = self.root_document();
+        root["timestampAuthorities"] = json!([stamps.listed()]);
+        if !logged_too {
+            root["tlogs"] = json!([]);
+        }
+        root.to_string()
+    }
+
+    fn root_document(&self) -> Value {
         let log = self.log.pair.subject_public_key_info();
         json!({
             "mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1",
@@ -111,14 +129,18 @@ impl Authority {
             "ctlogs": [],
             "timestampAuthorities": [],
         })
-        .to_string()
     }
 
     /// A certificate for `identity`, valid from 1 to 3 March 2024.
     fn issue(&self, identity: &str, key: &Key) -> Certificate {
+        self.issue_until(identity, key, 2024)
+    }
+
+    /// A certificate for `identity`, valid from 1 March 2024 to 3 March of the year `until`.
+    fn issue_until(&self, identity: &str, key: &Key, until: i32) -> Certificate {
         let mut params = CertificateParams::default();
         params.not_before = date_time_ymd(2024, 3, 1);
-        params.not_after = date_time_ymd(2024, 3, 3);
+        params.not_after = date_time_ymd(until, 3, 3);
         params.subject_alt_names = vec![SanType::URI(identity.try_into().unwrap())];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::CodeSigning];
@@ -146,6 +168,23 @@ impl Authority {
                     "inclusionProof": self.proof(&entry),
                     "canonicalizedBody": STANDARD.encode(&entry),
                 }],
+            },
+            "dsseEnvelope": envelope,
+        })
+    }
+
+    /// A sigstore bundle by `identity`, with a timestamp of now and no log entry; the certificate ends in the year `until`.
+    pub(crate) fn stamped(&self, stamps: &TimestampAuthority, identity: &str, statement: &[u8], until: i32) -> Value {
+        let key = Key::new();
+        let certificate = self.issue_until(identity, &key, until);
+        let envelope = key.envelope(statement, None);
+        let signature = STANDARD.decode(envelope["signatures"][0]["sig"].as_str().unwrap()).unwrap();
+        json!({
+            "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
+            "verificationMaterial": {
+                "certificate": { "rawBytes": STANDARD.encode(certificate.der()) },
+                "tlogEntries": [],
+                "timestampVerificationData": { "rfc3161Timestamps": [stamps.stamp(&signature)] },
             },
             "dsseEnvelope": envelope,
         })

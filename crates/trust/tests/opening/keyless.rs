@@ -1,5 +1,5 @@
 use super::*;
-use crate::authority::{IN_TIME, TOO_LATE, statement};
+use crate::authority::{IN_TIME, TOO_LATE, TimestampAuthority, statement};
 
 const CI: &str = "https://forge.example/team/app/release.yml@refs/tags/v1";
 
@@ -86,4 +86,58 @@ fn a_certificate_without_a_root_is_refused_by_name() {
     let only_keys = trusting(&Key::new());
     assert_eq!(open(&only_keys, bundle.as_bytes()).unwrap_err().name(), "wrong-key");
     assert!(Root::from_json("{}").is_err());
+}
+
+/// A root that knows a timestamp authority and no log.
+fn stamped_root(authority: &Authority, stamps: &TimestampAuthority) -> Trust {
+    trusting_root(&authority.trusted_root_with(stamps, false), CI)
+}
+
+#[test]
+fn a_timestamp_alone_proves_when_a_signature_was_made() {
+    let (authority, stamps) = (Authority::new(), TimestampAuthority::new());
+    let bundle = authority.stamped(&stamps, CI, &statement(image(), SBOM), 2039).to_string();
+    let opened = open(&stamped_root(&authority, &stamps), bundle.as_bytes()).unwrap();
+    assert_eq!((sbom(&opened), opened.signer.as_deref()), (SBOM, Some("ci")));
+}
+
+#[test]
+fn a_certificate_that_had_expired_when_it_was_stamped_is_named() {
+    let (authority, stamps) = (Authority::new(), TimestampAuthority::new());
+    let bundle = authority.stamped(&stamps, CI, &statement(image(), SBOM), 2024).to_string();
+    let error = open(&stamped_root(&authority, &stamps), bundle.as_bytes()).unwrap_err();
+    assert_eq!(error.name(), "expired-certificate", "{error}");
+    assert!(error.to_string().contains("valid until 2024-03-03T00:00:00Z"), "{error}");
+}
+
+#[test]
+fn other_timestamps_and_none_prove_nothing() {
+    let (authority, stamps) = (Authority::new(), TimestampAuthority::new());
+    let trust = stamped_root(&authority, &stamps);
+    let good = authority.stamped(&stamps, CI, &statement(image(), SBOM), 2039);
+    assert!(open(&trust, good.to_string().as_bytes()).is_ok());
+    let place = "/verificationMaterial/timestampVerificationData/rfc3161Timestamps";
+    let with = |timestamps: serde_json::Value| {
+        let mut bundle = good.clone();
+        *bundle.pointer_mut(place).unwrap() = timestamps;
+        open(&trust, bundle.to_string().as_bytes()).unwrap_err()
+    };
+    // Of another signature, which the authority did stamp; and of this one, by an authority that nobody trusts.
+    let other = authority.stamped(&stamps, CI, &statement(other_image(), SBOM), 2039);
+    assert_eq!(with(other.pointer(place).unwrap().clone()).name(), "unproven");
+    let stranger = authority.stamped(&TimestampAuthority::new(), CI, &statement(image(), SBOM), 2039);
+    assert_eq!(open(&trust, stranger.to_string().as_bytes()).unwrap_err().name(), "unproven");
+    let none = with(serde_json::json!([]));
+    assert_eq!(none.name(), "unproven");
+    assert!(none.to_string().contains("imestamp"), "{none}");
+}
+
+#[test]
+fn a_timestamp_is_no_log_entry_where_a_log_is_asked_for() {
+    let (authority, stamps) = (Authority::new(), TimestampAuthority::new());
+    let trust = trusting_root(&authority.trusted_root_with(&stamps, true), CI);
+    let logged = authority.bundle(CI, &statement(image(), SBOM), IN_TIME).to_string();
+    assert!(open(&trust, logged.as_bytes()).is_ok());
+    let stamped = authority.stamped(&stamps, CI, &statement(image(), SBOM), 2039).to_string();
+    assert_eq!(open(&trust, stamped.as_bytes()).unwrap_err().name(), "unproven");
 }

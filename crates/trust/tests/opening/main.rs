@@ -33,9 +33,13 @@ fn trusting(key: &Key) -> Trust {
 }
 
 fn keyless(authority: &Authority, identity: &str) -> Trust {
+    trusting_root(&authority.trusted_root(), identity)
+}
+
+fn trusting_root(root: &str, identity: &str) -> Trust {
     let identity = IdentityPattern::new(identity).unwrap();
     let proof = Proof::Identity { identity, issuer: authority::ISSUER.to_owned() };
-    let root = Root::from_json(&authority.trusted_root()).unwrap();
+    let root = Root::from_json(root).unwrap();
     Trust::new(vec![Signer { name: "ci".to_owned(), proof }], Some(root))
 }
 
