@@ -235,10 +235,12 @@ struct Walk {
     lookup: Lookup,
     here: Dentry,
     label: u64,
-    /// Once it was found, the walk goes on with its mount point.
-    volume: *const Volume,
-    /// Components below the volume.
-    own: u32,
+    /// Once `here` is where a volume begins, the components below that, plus one; from then on the walk goes on with its mount
+    /// point. Not a pointer to the volume: what verifiers before Linux 6.7 know of one before a loop, they believe of it in every
+    /// round.
+    mounted: u64,
+    /// That volume's number.
+    number: u16,
     filesystem: Filesystem,
     foreign: bool,
     end: u8,
@@ -261,12 +263,13 @@ fn walk_up(dentry: Dentry, place: u64, label: u64, asked: u16) -> u64 {
         lookup: Lookup::new(key, list, asked),
         here: dentry,
         label,
-        volume: core::ptr::null(),
-        own: 0,
+        mounted: 0,
+        number: 0,
         filesystem,
         foreign: filesystem.dev != root_dev,
         end: TOO_DEEP,
     };
+    forget(&mut walk.mounted);
     let context = (&raw mut walk).cast();
     // SAFETY: the callback has the shape that the helper wants, and the context outlives the call.
     unsafe { bpf_loop(MAX_DEPTH as u32, climb as *mut _, context, 0) };
@@ -274,11 +277,8 @@ fn walk_up(dentry: Dentry, place: u64, label: u64, asked: u16) -> u64 {
         return Found::ended(walk.end);
     }
     let Some(judged) = walk.lookup.judge() else { return Found::ended(UNREADABLE) };
-    let volume = walk.volume;
-    // SAFETY: an entry of the map; the enforcer removes it only once the workload is gone.
-    let number = if volume.is_null() { 0 } else { unsafe { (*volume).number as u16 } };
-    let depth = if volume.is_null() { walk.lookup.depth } else { u64::from(walk.own) };
-    Found { judged, end: NAMED, volume: number, depth: depth as u8 }.pack()
+    let depth = if walk.mounted == 0 { walk.lookup.depth } else { walk.mounted.wrapping_sub(1) };
+    Found { judged, end: NAMED, volume: walk.number, depth: depth as u8 }.pack()
 }
 
 /// One step up, from a name that `depth` components were found below; 1 ends the walk.
@@ -287,11 +287,11 @@ extern "C" fn climb(depth: u64, walk: *mut Walk) -> u64 {
     let walk = unsafe { &mut *walk };
     let depth = depth & 0xffff_ffff;
     walk.lookup.depth = depth;
-    if walk.volume.is_null() && walk.foreign {
-        walk.volume = volume_at(walk.here, walk.filesystem.dev, walk.label);
-        walk.own = depth as u32;
-    }
-    let component = if walk.volume.is_null() { below(walk) } else { above(walk, depth) };
+    let volume = if walk.foreign { walk.volume() } else { None };
+    let component = match volume {
+        Some(volume) => above(walk, volume, depth),
+        None => below(walk),
+    };
     let index = opaque(depth) as usize;
     if component == 0 || index >= MAX_DEPTH {
         return 1;
@@ -321,10 +321,12 @@ fn below(walk: &mut Walk) -> u64 {
 
 /// The next component of the mount point; 0 at its end.
 #[inline(always)]
-fn above(walk: &mut Walk, depth: u64) -> u64 {
-    // SAFETY: an entry of the map; the enforcer removes it only once the workload is gone.
-    let volume = unsafe { &*walk.volume };
-    let index = opaque(depth.wrapping_sub(u64::from(walk.own)));
+fn above(walk: &mut Walk, volume: &Volume, depth: u64) -> u64 {
+    if walk.mounted == 0 {
+        walk.mounted = depth.wrapping_add(1);
+        walk.number = volume.number as u16;
+    }
+    let index = opaque(depth.wrapping_add(1).wrapping_sub(walk.mounted));
     if index >= u64::from(volume.depth) || index >= MAX_MOUNT_DEPTH as u64 {
         walk.end = NAMED;
         return 0;
@@ -344,20 +346,24 @@ fn end_at(root: Dentry, foreign: bool, filesystem: Filesystem) -> u8 {
     }
 }
 
-/// The volume that begins here, or null.
-#[inline(always)]
-fn volume_at(dentry: Dentry, dev: u32, label: u64) -> *const Volume {
-    let ino = dentry.ino();
-    let (slot, incarnation) = (label as u32, (label >> 32) as u32);
-    let Some(filter) = VOLUME_FILTERS.get_ptr(slot) else { return core::ptr::null() };
-    let (word, hash) = VolumeKey::in_filter(dev, ino);
-    // SAFETY: an entry of an array, which stays.
-    let filter = unsafe { &*filter };
-    // SAFETY: masked to the number of words.
-    if unsafe { *filter.words.get_unchecked(word) } & FileFilter::bit(hash) == 0 {
-        return core::ptr::null();
+impl Walk {
+    /// The volume that begins here.
+    #[inline(always)]
+    fn volume(&self) -> Option<&'static Volume> {
+        let (dev, ino) = (self.filesystem.dev, self.here.ino());
+        let (slot, incarnation) = (self.label as u32, (self.label >> 32) as u32);
+        let filter = VOLUME_FILTERS.get_ptr(slot)?;
+        let (word, hash) = VolumeKey::in_filter(dev, ino);
+        // SAFETY: an entry of an array, which stays.
+        let filter = unsafe { &*filter };
+        // SAFETY: masked to the number of words.
+        if unsafe { *filter.words.get_unchecked(word) } & FileFilter::bit(hash) == 0 {
+            return None;
+        }
+        let volume = VOLUMES.get_ptr(VolumeKey { ino, dev, slot, incarnation, reserved: 0 })?;
+        // SAFETY: an entry of the map; the enforcer removes it only once the workload is gone.
+        Some(unsafe { &*volume })
     }
-    VOLUMES.get_ptr(VolumeKey { ino, dev, slot, incarnation, reserved: 0 }).unwrap_or(core::ptr::null())
 }
 
 /// Answers, and reports what is denied.

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::{
     container::{ACTOR, Container, ContainerSpec},
     stage::{Stage, set_up},
-    technique::{Kernels, NETWORK, files},
+    technique::{NETWORK, files},
 };
 
 /// A loop of the actor's.
@@ -65,20 +65,18 @@ pub(crate) fn run() -> Result<()> {
         let restricted = Container::create(stage.spec(NETWORK.name, NETWORK.name)?)?;
         restricted.bring_up()?;
         measure_all(&restricted, 3, &mut figures)?;
-        if Kernels::From6_12.are_running() {
-            // From here on the hooks of file rules are attached too.
-            let mut spec = stage.spec(files::FILES.name, files::FILES.name)?;
-            (files::FILES.configure)(&mut spec);
-            let ruled = Container::create(spec)?;
-            ruled.bring_up()?;
-            measure_all(&ruled, 4, &mut figures)?;
-            measure_all(&enforced, 5, &mut figures)?;
-        }
+        // From here on the hooks of file rules are attached too.
+        let mut spec = stage.spec(files::FILES.name, files::FILES.name)?;
+        (files::FILES.configure)(&mut spec);
+        let ruled = Container::create(spec)?;
+        ruled.bring_up()?;
+        measure_all(&ruled, 4, &mut figures)?;
+        measure_all(&enforced, 5, &mut figures)?;
         if round + 1 == ROUNDS {
             print(&figures);
             print_programs(&restricted)?;
         }
-        drop((enforced, restricted));
+        drop((enforced, restricted, ruled));
         remove(stage)?;
     }
     Ok(())
@@ -112,15 +110,10 @@ fn print(figures: &Figures) {
     println!("| operation | {base} | {} | ratio |", others.join(" | ratio | "));
     println!("|---|---:|{}", "---:|---:|".repeat(others.len()));
     for (looped, [without, others @ ..]) in LOOPS.iter().zip(figures) {
-        let cells: Vec<_> = others.iter().map(|figure| cell(*figure, *without)).collect();
+        let cells: Vec<_> = others.iter().map(|figure| format!("{figure} | {}", ratio(*figure, *without))).collect();
         println!("| {} | {without} | {} |", looped.name, cells.join(" | "));
     }
     println!("|");
-}
-
-/// A figure and its ratio, or neither where the kernel does not have it.
-fn cell(figure: u64, base: u64) -> String {
-    if figure == u64::MAX { "- | -".to_owned() } else { format!("{figure} | {}", ratio(figure, base)) }
 }
 
 /// Where the instructions go: how often each program ran in a loop, and how long each time.

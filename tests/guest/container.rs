@@ -189,10 +189,14 @@ impl Container {
         Ok(container)
     }
 
-    /// Gives it addresses that it can connect to.
+    /// Gives it addresses that it can connect to: from outside, since few containers may do that themselves.
     pub(crate) fn bring_up(&self) -> Result<()> {
-        let output = self.exec(&[ACTOR, "network", "up"])?;
-        ensure!(output.status == 0, "{output:?}");
+        let state = Command::new("runc").args(["state", &self.id]).output().context("cannot run `runc state`")?;
+        let state: Value = serde_json::from_slice(&state.stdout).context("runc's state is no JSON")?;
+        let mut enter = Command::new("nsenter");
+        enter.args(["--net", "--target", &state["pid"].to_string(), "/payload/bin/plimsoll-actor", "network", "up"]);
+        let output = enter.output().context("cannot run `nsenter`")?;
+        ensure!(output.status.success(), "{output:?}");
         Ok(())
     }
 

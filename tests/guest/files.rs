@@ -1,6 +1,6 @@
 //! File rules forbid what they name, and nothing else.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::json;
 
@@ -8,14 +8,11 @@ use crate::{
     bypass::enforced,
     container::{ACTOR, Container, ContainerSpec, Output},
     stage::{policy_with, stage},
-    technique::{DENIED, Kernels, files},
+    technique::{DENIED, files},
     trial,
 };
 
 pub(crate) fn tests() -> Vec<Trial> {
-    if !Kernels::From6_12.are_running() {
-        return vec![trial("files::an_old_kernel_refuses_the_policy", an_old_kernel_refuses_the_policy)];
-    }
     vec![
         trial("files::what_no_rule_names_is_allowed", what_no_rule_names_is_allowed),
         trial("files::a_deep_path_is_denied_by_name", a_deep_path_is_denied_by_name),
@@ -28,29 +25,6 @@ pub(crate) fn tests() -> Vec<Trial> {
 
 fn shell(container: &Container, script: &str) -> Result<Output> {
     container.exec(&["/bin/sh", "-euc", script])
-}
-
-/// Refused, not weakened: a container does not start, and a reload leaves the policy that was in force.
-fn an_old_kernel_refuses_the_policy() -> Result<()> {
-    const NAME: &str = "files-reloaded";
-    const REFUSAL: &str = "file rules and `scripts: Image` need Linux 6.12 or later";
-    let stage = stage()?;
-    for (suite, spec) in [("files-refused", files::FILES.spec), ("scripts-refused", "  scripts: Image\n")] {
-        stage.node.write_policy("files-refused.yaml", &policy_with(suite, "Enforce", spec))?;
-        stage.agent.reload()?;
-        let refused = Container::create(stage.spec(suite, suite)?).err().context("the container started")?;
-        ensure!(format!("{refused:#}").contains(REFUSAL), "{refused:#}");
-    }
-    let write = |spec: &str| stage.node.write_policy("files-refused.yaml", &policy_with(NAME, "Enforce", spec));
-    write("")?;
-    stage.agent.reload()?;
-    let container = Container::create(stage.spec(NAME, NAME)?)?;
-    write("  files:\n    - path: /etc/**\n      deny: [Read]\n")?;
-    stage.agent.reload()?;
-    ensure!(stage.agent.daemon.log().contains(REFUSAL), "{}", stage.agent.daemon.log());
-    let denied = shell(&container, "cp /usr/bin/true /tmp/dropped; /tmp/dropped")?;
-    ensure!(denied.status == 126, "the policy that was in force is not: {denied:?}");
-    Ok(())
 }
 
 fn what_no_rule_names_is_allowed() -> Result<()> {

@@ -16,7 +16,7 @@ use aya::{
 };
 use plimsoll_abi::{ObjectKind, state};
 
-use super::{SensorError, guard::Objects, preflight};
+use super::{SensorError, guard::Objects};
 
 /// Hooks that cost something on a hot path, so that they are attached only while a policy needs them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,16 +43,6 @@ impl Feature {
             Self::Reach => state::REACH,
         };
         state & any != 0
-    }
-
-    /// On 6.1 the programs of file rules were seen to deny what no rule names. A policy that needs them is refused on kernels
-    /// older than those they were seen to be right on.
-    fn ensure_kernel(self) -> Result<(), SensorError> {
-        const OLDEST: (u32, u32) = (6, 12);
-        if matches!(self, Self::Files) && !preflight::kernel_is_at_least(OLDEST) {
-            return Err(SensorError::TooOld { feature: "file rules and `scripts: Image`", oldest: OLDEST });
-        }
-        Ok(())
     }
 
     fn hooks(self) -> &'static [Hook] {
@@ -328,7 +318,6 @@ impl Hooks {
     }
 
     fn attach_feature(&mut self, feature: Feature) -> Result<(), SensorError> {
-        feature.ensure_kernel()?;
         let mut attached = Vec::new();
         // Loaded only now: a kernel takes its time to verify what few nodes need.
         for hook in self.load_all(feature.hooks())? {

@@ -68,8 +68,6 @@ pub enum SensorError {
         #[source]
         source: ProgramError,
     },
-    #[error("{feature} need Linux {}.{} or later", oldest.0, oldest.1)]
-    TooOld { feature: &'static str, oldest: (u32, u32) },
     #[error("cannot ask the kernel for the link of `{hook}`")]
     Link {
         hook: &'static str,

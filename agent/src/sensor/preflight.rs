@@ -91,11 +91,6 @@ fn version(release: &str) -> Option<(u32, u32)> {
     Some((numbers.next()?, numbers.next()?))
 }
 
-/// Whether this kernel is of that version or later; one whose release says no version is not.
-pub(super) fn kernel_is_at_least(oldest: (u32, u32)) -> bool {
-    version(&rustix::system::uname().release().to_string_lossy()).is_some_and(|version| version >= oldest)
-}
-
 fn lsm() -> Check {
     const NAME: &str = "BPF LSM";
     const LIST: &str = "/sys/kernel/security/lsm";

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use serde_json::json;
 
-use super::{Kernels, Suite, Technique, technique};
+use super::{Suite, Technique, technique};
 use crate::container::ContainerSpec;
 
 const READ: &str = "read";
@@ -67,7 +67,7 @@ fn fill(volume: &Path) -> std::io::Result<()> {
 }
 
 const fn files(name: &'static str, what: &'static str, reference: &'static str) -> Technique {
-    technique(name, what, reference).under(&FILES).on(Kernels::From6_12)
+    technique(name, what, reference).under(&FILES)
 }
 
 pub(super) const ROWS: &[Technique] = &[

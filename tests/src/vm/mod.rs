@@ -24,6 +24,7 @@ use std::{fs, path::PathBuf, time::Duration};
 use anyhow::{Context as _, Result, anyhow, bail};
 
 use console::Console;
+use stream::Streamed;
 
 /// How long a guest may run unless told otherwise.
 const DEFAULT_DEADLINE: Duration = Duration::from_mins(5);
@@ -124,25 +125,25 @@ impl Guest {
     pub fn run(&self, command: &[&str]) -> Result<Outcome> {
         let mut boots = 1;
         loop {
-            let (machine, console, output) = self.boot(command)?;
-            // An emulator of several CPUs was seen to trip over code that the kernel patches while it boots. Nothing of what is
-            // tested has run by then.
-            let came_up = !output.trim().is_empty() || console.complaint().is_none();
-            if came_up || boots == BOOTS {
-                return Self::settle(&machine, &console, output);
+            let (machine, console, streamed) = self.boot(command)?;
+            // An emulator of several CPUs was seen to trip over code that the kernel patches while it boots, and to hang. Nothing
+            // of what is tested has run by then.
+            if streamed.up || boots == BOOTS {
+                return Self::settle(&machine, &console, streamed.text);
             }
             eprintln!("the guest did not get as far as its command, it boots again\n{}", console.tail());
             boots += 1;
         }
     }
 
-    fn boot(&self, command: &[&str]) -> Result<(Machine, Console, String)> {
+    fn boot(&self, command: &[&str]) -> Result<(Machine, Console, Streamed)> {
         let machine = self.prepare(command, false)?;
         let mut process = qemu::spawn(&machine.line, false)?;
         let streamed = stream::drain(&mut process, self.deadline, &self.prefix, self.hidden.as_deref());
+        drop(process);
         let console = Console::read(&machine.console)?;
-        let output = streamed.map_err(|error| anyhow!("{error:#}\n{}", console.tail()))?;
-        Ok((machine, console, output))
+        let streamed = streamed.map_err(|error| anyhow!("{error:#}\n{}", console.tail()))?;
+        Ok((machine, console, streamed))
     }
 
     /// Boots and gives the terminal to `command`, or to a shell where it is empty. No deadline: a person is at it.

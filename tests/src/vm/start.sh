@@ -20,6 +20,7 @@ if [ -e "$here/interactive" ]; then
     setsid -c sh -c "${command:-exec sh -l}" < /dev/ttyS1 > /dev/ttyS1 2>&1
 else
     stty raw -echo < /dev/ttyS1
+    echo plimsoll-up > /dev/ttyS1
     sh -c "$(cat "$here/command")" < /dev/null > /dev/ttyS1 2>&1
 fi
 status=$?

@@ -21,39 +21,68 @@ const POLL: Duration = Duration::from_millis(100);
 /// Lines in flight between the reader and the printer.
 const LINES: usize = 1024;
 
+/// How long a guest may take until it starts its command: one whose boot hangs need not be waited for any longer.
+const BOOT: Duration = Duration::from_mins(4);
+/// The line that says that the command is about to start; it is not part of its output.
+const UP: &str = "plimsoll-up";
+
+/// What a guest wrote.
+#[derive(Default)]
+pub(super) struct Streamed {
+    /// Whether it got as far as its command.
+    pub(super) up: bool,
+    /// What that wrote.
+    pub(super) text: String,
+}
+
 /// Shows each line that the guest's command writes after `prefix` until the guest ends, but those that begin with `hidden`;
-/// answers all of them.
-pub(super) fn drain(process: &mut Process, deadline: Duration, prefix: &str, hidden: Option<&str>) -> Result<String> {
+/// answers all of them. A guest that does not get as far as its command in time is given up.
+pub(super) fn drain(process: &mut Process, deadline: Duration, prefix: &str, hidden: Option<&str>) -> Result<Streamed> {
     let interrupted = interrupt_flag()?;
-    let end = Instant::now() + deadline;
+    let started = Instant::now();
     let output = process.output().context("the guest's output was taken already")?;
     let (sender, receiver) = sync_channel(LINES);
     thread::spawn(move || read_lines(output, &sender));
-    let mut text = String::new();
-    while let Some(line) = next(&receiver, end, &interrupted)? {
-        if hidden.is_none_or(|beginning| !line.starts_with(beginning)) {
-            show(prefix, &line)?;
+    let mut streamed = Streamed::default();
+    loop {
+        let patience = if streamed.up { deadline } else { deadline.min(BOOT) };
+        match next(&receiver, started + patience, &interrupted)? {
+            Next::Line(line) if line == UP => streamed.up = true,
+            Next::Line(line) => {
+                if hidden.is_none_or(|beginning| !line.starts_with(beginning)) {
+                    show(prefix, &line)?;
+                }
+                streamed.text.push_str(&line);
+                streamed.text.push('\n');
+            }
+            Next::Closed => break,
+            Next::Late if streamed.up => bail!("the guest outlived its deadline and was killed"),
+            Next::Late => return Ok(streamed),
         }
-        text.push_str(&line);
-        text.push('\n');
     }
     process.wait()?;
-    Ok(text)
+    Ok(streamed)
 }
 
-/// The next line, or `None` when the guest has closed its output.
-fn next(lines: &Receiver<String>, end: Instant, interrupted: &AtomicBool) -> Result<Option<String>> {
+enum Next {
+    Line(String),
+    /// The guest has closed its output.
+    Closed,
+    Late,
+}
+
+fn next(lines: &Receiver<String>, end: Instant, interrupted: &AtomicBool) -> Result<Next> {
     loop {
         if interrupted.load(Ordering::Relaxed) {
             bail!("interrupted");
         }
         if Instant::now() >= end {
-            bail!("the guest outlived its deadline and was killed");
+            return Ok(Next::Late);
         }
         match lines.recv_timeout(POLL) {
-            Ok(line) => return Ok(Some(line)),
+            Ok(line) => return Ok(Next::Line(line)),
             Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return Ok(None),
+            Err(RecvTimeoutError::Disconnected) => return Ok(Next::Closed),
         }
     }
 }
