@@ -3,6 +3,7 @@
 
 mod doctor;
 mod events;
+mod output;
 mod policy;
 mod sbom;
 

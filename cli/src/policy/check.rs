@@ -17,7 +17,7 @@ const MAX_DEPTH: usize = 16;
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Policy documents, or directories: their *.yaml and *.yml files, and those of the directories in them. Names that
-    /// start with a dot are passed over there.
+    /// start with a dot are passed over there, and a `cases.yaml` beside a `policy.yaml`.
     #[arg(required = true, value_name = "FILE")]
     paths: Vec<PathBuf>,
     /// Print one JSON object instead of lines for people.
@@ -131,6 +131,10 @@ impl Findings {
             let entry = entry?;
             // A mounted ConfigMap keeps its versions in hidden directories, and links to the files of one of them.
             if entry.file_name().as_encoded_bytes().starts_with(b".") {
+                continue;
+            }
+            // Cases are for `plimsoll policy test`.
+            if entry.file_name() == "cases.yaml" && directory.join("policy.yaml").is_file() {
                 continue;
             }
             let path = entry.path();

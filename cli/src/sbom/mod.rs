@@ -11,15 +11,12 @@ mod schema;
 mod source;
 mod verify;
 
-use std::{
-    fs::File,
-    io::{self, Read, Write},
-    path::Path,
-    process::ExitCode,
-};
+use std::{fs::File, io::Read, path::Path, process::ExitCode};
 
 use anyhow::Context as _;
 use plimsoll_sbom::{Limits, Sbom, SbomError};
+
+use crate::output::{print, printable};
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
@@ -91,14 +88,6 @@ fn refuse(path: &Path, error: &SbomError) -> ExitCode {
     ExitCode::from(1)
 }
 
-/// Writes a finished report. A reader that has seen enough, such as `head`, is no error.
-fn print(report: &str) -> anyhow::Result<()> {
-    match io::stdout().lock().write_all(report.as_bytes()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.context("cannot write to standard output"),
-    }
-}
-
 /// An error with its causes.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -109,11 +98,6 @@ fn chain(error: &dyn std::error::Error) -> String {
         cause = source.source();
     }
     text
-}
-
-/// Text from a document, unable to move a terminal's cursor.
-fn printable(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect()
 }
 
 #[cfg(test)]
