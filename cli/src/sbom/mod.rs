@@ -16,6 +16,7 @@ use std::{fs::File, io::Read, path::Path, process::ExitCode};
 use anyhow::Context as _;
 use plimsoll_sbom::{Limits, Sbom, SbomError};
 
+pub(crate) use self::image::index;
 use crate::output::{print, printable};
 
 #[derive(clap::Subcommand)]
@@ -67,7 +68,7 @@ pub(crate) fn run(command: &Command) -> anyhow::Result<ExitCode> {
 }
 
 /// Reads a document; the inner error says what is wrong with it, the outer that it could not be read.
-fn load(path: &Path) -> anyhow::Result<Result<Sbom, SbomError>> {
+pub(crate) fn load(path: &Path) -> anyhow::Result<Result<Sbom, SbomError>> {
     let limits = Limits::default();
     let unreadable = || format!("cannot read `{}`", path.display());
     let file = File::open(path).with_context(unreadable)?;
@@ -83,7 +84,7 @@ fn load(path: &Path) -> anyhow::Result<Result<Sbom, SbomError>> {
 }
 
 /// Tells that a document is wrong.
-fn refuse(path: &Path, error: &SbomError) -> ExitCode {
+pub(crate) fn refuse(path: &Path, error: &SbomError) -> ExitCode {
     eprintln!("plimsoll: {}: {error}", path.display());
     ExitCode::from(1)
 }
