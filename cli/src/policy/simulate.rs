@@ -52,7 +52,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     };
     bar.finish_and_clear();
     let stored = stored.with_context(unreadable)?;
-    let report = Report::new(&stored, verdicts::of(&policies, &stored)?);
+    let report = Report::new(&stored, &verdicts::of(&policies, &stored)?);
     let text =
         if arguments.json { serde_json::to_string_pretty(&report)? + "\n" } else { report.text(arguments.top)? };
     print(&text)?;

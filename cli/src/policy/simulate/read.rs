@@ -1,16 +1,17 @@
 //! Reading events, on all processors, into counts of what policies can tell apart.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     io::{self, Read},
     sync::{
-        Mutex,
+        Mutex, PoisonError,
         mpsc::{Receiver, sync_channel},
     },
     thread,
 };
 
 use plimsoll_policy::Origin;
+use serde_json::value::RawValue;
 
 use super::line::{Line, Workload};
 
@@ -18,25 +19,30 @@ use super::line::{Line, Workload};
 const BLOCK: usize = 1 << 20;
 /// Bytes of the longest line; an event has at most a few kilobytes.
 const MAX_LINE: usize = 16 << 20;
-/// Different events that each thread remembers; those beyond are counted as not decided.
+/// Different events that each thread remembers, and counts of workloads for them; those beyond are counted as not decided.
 const MAX_KINDS: usize = 500_000;
+const MAX_COUNTS: usize = 4_000_000;
 
 /// What was read.
 #[derive(Default)]
 pub(super) struct Stored {
     /// By what tells them apart.
     pub(super) kinds: HashMap<Vec<u8>, Kind>,
+    /// Those that events name.
+    pub(super) workloads: Vec<Workload>,
+    counts: usize,
     /// Lines that are no event.
     pub(super) unreadable: u64,
     /// The first of them, with what is wrong.
     pub(super) first_unreadable: Option<String>,
-    /// Events beyond [`MAX_KINDS`].
+    /// Events beyond [`MAX_KINDS`] and [`MAX_COUNTS`].
     pub(super) beyond: u64,
 }
 
 /// Events that no policy can tell apart, by the first of them.
 pub(super) struct Kind {
-    pub(super) count: u64,
+    /// By the workload's index in [`Stored::workloads`].
+    pub(super) counts: HashMap<usize, u64>,
     pub(super) hook: String,
     pub(super) verdict: String,
     pub(super) reason: String,
@@ -49,7 +55,8 @@ pub(super) struct Kind {
     pub(super) evidence: String,
     pub(super) digest: String,
     pub(super) reference: String,
-    pub(super) workload: Workload,
+    /// The namespace and labels of all its workloads.
+    pub(super) place: Place,
     pub(super) network: Option<(String, u16, String)>,
     pub(super) operation: String,
     pub(super) comm: String,
@@ -60,8 +67,9 @@ pub(super) fn read(mut input: impl Read) -> io::Result<Stored> {
     let workers = thread::available_parallelism().map_or(2, usize::from);
     let (sender, receiver) = sync_channel::<Vec<u8>>(workers.saturating_mul(2));
     let receiver = Mutex::new(receiver);
+    let known = Mutex::new(Workloads::default());
     thread::scope(|scope| {
-        let running: Vec<_> = (0..workers).map(|_| scope.spawn(|| count(&receiver))).collect();
+        let running: Vec<_> = (0..workers).map(|_| scope.spawn(|| count(&receiver, &known))).collect();
         let mut rest = Vec::new();
         let outcome = loop {
             match block(&mut input, &mut rest) {
@@ -81,6 +89,12 @@ pub(super) fn read(mut input: impl Read) -> io::Result<Stored> {
             all.add(found);
         }
         outcome.map(|()| all)
+    })
+    .and_then(|mut all| {
+        let known =
+            known.into_inner().map_err(|_poisoned| io::Error::other("a thread that reads events has failed"))?;
+        all.workloads = known.all;
+        Ok(all)
     })
 }
 
@@ -104,20 +118,21 @@ fn block(input: &mut impl Read, rest: &mut Vec<u8>) -> io::Result<Option<Vec<u8>
     }
 }
 
-fn count(blocks: &Mutex<Receiver<Vec<u8>>>) -> Stored {
+fn count(blocks: &Mutex<Receiver<Vec<u8>>>, known: &Mutex<Workloads>) -> Stored {
     let mut stored = Stored::default();
+    let mut seen = Seen { known, by_text: HashMap::new() };
     let mut key = Vec::new();
     loop {
         let next = blocks.lock().map(|blocks| blocks.recv());
         let Ok(Ok(block)) = next else { return stored };
         for line in block.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty()) {
-            stored.take(line, &mut key);
+            stored.take(line, &mut seen, &mut key);
         }
     }
 }
 
 impl Stored {
-    fn take(&mut self, line: &[u8], key: &mut Vec<u8>) {
+    fn take(&mut self, line: &[u8], seen: &mut Seen<'_>, key: &mut Vec<u8>) {
         let event: Line<'_> = match serde_json::from_slice(line) {
             Ok(event) => event,
             Err(error) => return self.refuse(line, &error),
@@ -125,18 +140,28 @@ impl Stored {
         let origin = event.file.as_ref().map(|file| &*file.origin).unwrap_or_default();
         let origin =
             Origin::NAMED.into_iter().find(|(name, _)| *name == origin).map_or(Origin::Unspecified, |named| named.1);
-        key_of(&event, origin, key);
+        let (workload, place) = match seen.workload(event.workload) {
+            Ok(known) => known,
+            Err(error) => return self.refuse(line, &error),
+        };
+        key_of(&event, origin, place, key);
+        let room = self.counts < MAX_COUNTS;
         if let Some(kind) = self.kinds.get_mut(key.as_slice()) {
-            kind.count = kind.count.saturating_add(1);
-        } else if self.kinds.len() >= MAX_KINDS {
-            self.beyond = self.beyond.saturating_add(1);
-        } else {
-            match Kind::of(&event, origin) {
-                Ok(kind) => {
-                    self.kinds.insert(key.clone(), kind);
+            match kind.counts.get_mut(&workload) {
+                Some(count) => *count = count.saturating_add(1),
+                None if room => {
+                    kind.counts.insert(workload, 1);
+                    self.counts = self.counts.saturating_add(1);
                 }
-                Err(error) => self.refuse(line, &error),
+                None => self.beyond = self.beyond.saturating_add(1),
             }
+        } else if room && self.kinds.len() < MAX_KINDS {
+            let mut kind = Kind::of(&event, origin, seen.place(workload));
+            kind.counts.insert(workload, 1);
+            self.kinds.insert(key.clone(), kind);
+            self.counts = self.counts.saturating_add(1);
+        } else {
+            self.beyond = self.beyond.saturating_add(1);
         }
     }
 
@@ -148,8 +173,17 @@ impl Stored {
 
     fn add(&mut self, other: Self) {
         for (key, kind) in other.kinds {
-            let count = kind.count;
-            self.kinds.entry(key).and_modify(|known| known.count = known.count.saturating_add(count)).or_insert(kind);
+            match self.kinds.get_mut(&key) {
+                None => {
+                    self.kinds.insert(key, kind);
+                }
+                Some(known) => {
+                    for (workload, count) in kind.counts {
+                        let sum = known.counts.entry(workload).or_default();
+                        *sum = sum.saturating_add(count);
+                    }
+                }
+            }
         }
         self.unreadable = self.unreadable.saturating_add(other.unreadable);
         self.beyond = self.beyond.saturating_add(other.beyond);
@@ -158,7 +192,7 @@ impl Stored {
 }
 
 /// What policies can tell apart. Each text is preceded by its length, so that none can pass for two.
-fn key_of(event: &Line<'_>, origin: Origin, key: &mut Vec<u8>) {
+fn key_of(event: &Line<'_>, origin: Origin, place: usize, key: &mut Vec<u8>) {
     key.clear();
     let file = event.file.as_ref();
     let is_code = matches!(&*event.hook, "exec" | "map" | "protect");
@@ -179,7 +213,6 @@ fn key_of(event: &Line<'_>, origin: Origin, key: &mut Vec<u8>) {
         event.package.as_ref().map(|package| &*package.name).unwrap_or_default(),
         image.map(|image| &*image.digest).unwrap_or_default(),
         image.map(|image| &*image.reference).unwrap_or_default(),
-        event.workload.map(serde_json::value::RawValue::get).unwrap_or_default(),
         network.map(|network| &*network.address).unwrap_or_default(),
         network.map(|network| &*network.protocol).unwrap_or_default(),
         &*event.operation,
@@ -189,16 +222,70 @@ fn key_of(event: &Line<'_>, origin: Origin, key: &mut Vec<u8>) {
         key.extend_from_slice(text.as_bytes());
     }
     key.extend_from_slice(&network.map_or(0, |network| network.port).to_le_bytes());
+    key.extend_from_slice(&place.to_le_bytes());
+}
+
+/// Every workload that events name.
+#[derive(Default)]
+struct Workloads {
+    all: Vec<Workload>,
+    by_text: HashMap<String, usize>,
+    /// By namespace and labels: nothing else of a workload makes a difference to policies.
+    places: HashMap<Place, usize>,
+}
+
+/// What a thread knows of them.
+struct Seen<'k> {
+    known: &'k Mutex<Workloads>,
+    by_text: HashMap<String, (usize, usize)>,
+}
+
+/// Namespace and labels.
+pub(super) type Place = (String, BTreeMap<String, String>);
+
+impl Seen<'_> {
+    /// The workload's number, and its place's.
+    fn workload(&mut self, text: Option<&RawValue>) -> serde_json::Result<(usize, usize)> {
+        let text = text.map_or("{}", RawValue::get);
+        if let Some(known) = self.by_text.get(text) {
+            return Ok(*known);
+        }
+        let workload: Workload = serde_json::from_str(text)?;
+        // A thread that failed here is told of when it is joined.
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = known.places.len();
+        let place = *known.places.entry((workload.namespace.clone(), workload.labels.clone())).or_insert(next);
+        let number = if let Some(number) = known.by_text.get(text) {
+            *number
+        } else {
+            let number = known.all.len();
+            known.all.push(workload);
+            known.by_text.insert(text.to_owned(), number);
+            number
+        };
+        self.by_text.insert(text.to_owned(), (number, place));
+        Ok((number, place))
+    }
+
+    fn place(&self, workload: usize) -> Place {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let workload = known.all.get(workload);
+        workload.map(|workload| (workload.namespace.clone(), workload.labels.clone())).unwrap_or_default()
+    }
 }
 
 impl Kind {
-    fn of(event: &Line<'_>, origin: Origin) -> serde_json::Result<Self> {
-        let workload = event.workload.map(|workload| serde_json::from_str(workload.get())).transpose()?;
+    /// How many there are.
+    pub(super) fn count(&self) -> u64 {
+        self.counts.values().fold(0, |sum, count| sum.saturating_add(*count))
+    }
+
+    fn of(event: &Line<'_>, origin: Origin, place: Place) -> Self {
         let file = event.file.as_ref();
         let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
         let network = event.network.as_ref();
-        Ok(Self {
-            count: 1,
+        Self {
+            counts: HashMap::new(),
             hook: event.hook.to_string(),
             verdict: event.verdict.to_string(),
             reason: event.reason.to_string(),
@@ -211,10 +298,10 @@ impl Kind {
             evidence: event.evidence.to_string(),
             digest: text(event.image.as_ref().map(|image| &*image.digest)),
             reference: text(event.image.as_ref().map(|image| &*image.reference)),
-            workload: workload.unwrap_or_default(),
+            place,
             network: network.map(|it| (it.address.to_string(), it.port, it.protocol.to_string())),
             operation: event.operation.to_string(),
             comm: text(event.process.as_ref().map(|process| &*process.comm)),
-        })
+        }
     }
 }

@@ -1,8 +1,12 @@
 //! What a person reads of it: how much changes, and what would be denied, by workload, package and rule.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt::Write as _,
+};
 
 use plimsoll_abi::Verdict;
+use plimsoll_policy::Answer;
 use serde::Serialize;
 
 use super::{
@@ -51,7 +55,7 @@ struct Row {
 }
 
 impl Report {
-    pub(super) fn new(stored: &Stored, outcomes: Vec<(&Kind, Outcome)>) -> Self {
+    pub(super) fn new(stored: &Stored, outcomes: &[(&Kind, Outcome)]) -> Self {
         let mut report = Self {
             events: stored.beyond,
             undecided: stored.beyond,
@@ -62,26 +66,19 @@ impl Report {
         if stored.beyond > 0 {
             report.undecided_because.insert("there are too many different events".to_owned(), stored.beyond);
         }
-        let mut rows: BTreeMap<[String; 7], Row> = BTreeMap::new();
+        let mut rows: HashMap<(usize, [&str; 6]), Row> = HashMap::new();
         for (kind, outcome) in outcomes {
-            report.count(kind, &outcome);
+            report.count(kind, outcome);
             if let Outcome::Answered { policy, answer } = outcome
                 && answer.verdict != Verdict::Allow
             {
-                let row = Row {
-                    count: kind.count,
-                    new: if kind.verdict == "deny" { 0 } else { kind.count },
-                    verdict: answer.verdict.name(),
-                    workload: kind.workload.id.clone(),
-                    namespace: kind.workload.namespace.clone(),
-                    policy,
-                    package: kind.package.clone(),
-                    hook: kind.hook.clone(),
-                    reason: answer.reason.name(),
-                    rule: answer.rule,
-                    example: example(kind),
-                };
-                merge(&mut rows, row);
+                let (verdict, reason) = (answer.verdict.name(), answer.reason.name());
+                let key = [policy, &kind.package, &kind.hook, &answer.rule, verdict, reason];
+                for (workload, count) in &kind.counts {
+                    rows.entry((*workload, key))
+                        .or_insert_with(|| Row::of(stored, kind, *workload, policy, answer))
+                        .add(kind, *count);
+                }
             }
         }
         report.deviations = rows.into_values().collect();
@@ -90,7 +87,8 @@ impl Report {
     }
 
     fn count(&mut self, kind: &Kind, outcome: &Outcome) {
-        let add = |number: &mut u64| *number = number.saturating_add(kind.count);
+        let count = kind.count();
+        let add = |number: &mut u64| *number = number.saturating_add(count);
         let was_denied = kind.verdict == "deny";
         add(&mut self.events);
         match outcome.verdict() {
@@ -171,18 +169,32 @@ impl Report {
     }
 }
 
-fn merge(rows: &mut BTreeMap<[String; 7], Row>, row: Row) {
-    let key = [&row.workload, &row.namespace, &row.policy, &row.package, &row.hook, &row.rule];
-    let [workload, namespace, policy, package, hook, rule] = key.map(Clone::clone);
-    let key = [workload, namespace, policy, package, hook, rule, format!("{} {}", row.verdict, row.reason)];
-    match rows.get_mut(&key) {
-        None => {
-            rows.insert(key, row);
+impl Row {
+    fn of(stored: &Stored, kind: &Kind, workload: usize, policy: &str, answer: &Answer) -> Self {
+        Self {
+            count: 0,
+            new: 0,
+            verdict: answer.verdict.name(),
+            workload: stored.workloads.get(workload).map(|workload| workload.id.clone()).unwrap_or_default(),
+            namespace: kind.place.0.clone(),
+            policy: policy.to_owned(),
+            package: kind.package.clone(),
+            hook: kind.hook.clone(),
+            reason: answer.reason.name(),
+            rule: answer.rule.clone(),
+            example: example(kind),
         }
-        Some(known) => {
-            known.count = known.count.saturating_add(row.count);
-            known.new = known.new.saturating_add(row.new);
-            known.example = std::mem::take(&mut known.example).min(row.example);
+    }
+
+    fn add(&mut self, kind: &Kind, count: u64) {
+        self.count = self.count.saturating_add(count);
+        if kind.verdict != "deny" {
+            self.new = self.new.saturating_add(count);
+        }
+        // Which of several is shown does not depend on the order they came in.
+        let example = example(kind);
+        if example < self.example {
+            self.example = example;
         }
     }
 }

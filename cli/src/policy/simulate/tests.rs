@@ -43,7 +43,7 @@ impl Read for Drops<'_> {
 
 fn report(rest: &str, text: &str) -> Report {
     let stored = read(text.as_bytes()).unwrap();
-    Report::new(&stored, verdicts::of(&policies(rest), &stored).unwrap())
+    Report::new(&stored, &verdicts::of(&policies(rest), &stored).unwrap())
 }
 
 fn lines(events: &[Value]) -> String {
@@ -149,4 +149,16 @@ fn texts_that_run_into_each_other_are_two_kinds() {
     let one = event("operation", "audit", "forbidden", &json!({"operation": "bpf", "evidence": "a"}));
     let other = event("operation", "audit", "forbidden", &json!({"operation": "bpfa", "evidence": ""}));
     assert_eq!(read(lines(&[one, other]).as_bytes()).unwrap().kinds.len(), 2);
+}
+
+#[test]
+fn workloads_are_told_apart_though_policies_do_not() {
+    let mut events: Vec<_> = (0..3).map(|_| exec("/tmp/x", "dropped", "none", "audit", "written")).collect();
+    events[0]["workload"]["id"] = json!("w2");
+    let stored = read(lines(&events).as_bytes()).unwrap();
+    assert_eq!((stored.kinds.len(), stored.workloads.len()), (1, 2));
+    let report = value("  mode: Enforce\n", &events);
+    let rows =
+        report["deviations"].as_array().unwrap().iter().map(|row| (row["workload"].clone(), row["count"].clone()));
+    assert_eq!(rows.collect::<Vec<_>>(), [(json!("w1"), json!(2)), (json!("w2"), json!(1))]);
 }

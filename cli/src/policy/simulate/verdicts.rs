@@ -65,8 +65,8 @@ fn facts(kind: &Kind) -> WorkloadFacts {
     WorkloadFacts {
         image_digest: known(&kind.digest),
         image_reference: known(&kind.reference),
-        labels: kind.workload.labels.clone(),
-        namespace: known(&kind.workload.namespace),
+        labels: kind.place.1.clone(),
+        namespace: known(&kind.place.0),
     }
 }
 
