@@ -1,14 +1,16 @@
 //! `plimsoll`: what a person types. It reads files and asks the collector; it never touches the kernel itself.
 #![forbid(unsafe_code)]
 
+mod completions;
 mod doctor;
 mod events;
+mod output;
 mod policy;
 mod sbom;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 /// An image's SBOM decides what its container may run. This tool checks nodes, policies and SBOMs, and reads events.
 ///
@@ -33,6 +35,10 @@ enum Command {
     Sbom(sbom::Command),
     /// Print events stored by a collector.
     Events(events::Arguments),
+    /// Print what a shell needs to complete this command.
+    Completions(completions::Shell),
+    /// Write manual pages, one for each command.
+    Man(completions::Pages),
 }
 
 fn main() -> ExitCode {
@@ -41,6 +47,8 @@ fn main() -> ExitCode {
         Command::Policy(command) => policy::run(&command),
         Command::Sbom(command) => sbom::run(&command),
         Command::Events(arguments) => events::run(&arguments),
+        Command::Completions(arguments) => completions::shell(&arguments, &mut Arguments::command()),
+        Command::Man(arguments) => completions::pages(&arguments, Arguments::command()),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("plimsoll: {error:#}");

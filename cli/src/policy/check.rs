@@ -17,7 +17,7 @@ const MAX_DEPTH: usize = 16;
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Policy documents, or directories: their *.yaml and *.yml files, and those of the directories in them. Names that
-    /// start with a dot are passed over there.
+    /// start with a dot are passed over there, and a `cases.yaml` beside a `policy.yaml`.
     #[arg(required = true, value_name = "FILE")]
     paths: Vec<PathBuf>,
     /// Print one JSON object instead of lines for people.
@@ -65,7 +65,28 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(findings.code()))
 }
 
+/// Policies that other commands work with.
+pub(super) enum Loaded {
+    Policies(Vec<Policy>),
+    /// Something is wrong, and was told; the exit status.
+    Refused(ExitCode),
+}
+
+/// Reads policies for another command, as [`check`] does: all of them or none.
+pub(super) fn load(paths: &[PathBuf]) -> io::Result<Loaded> {
+    let (findings, policies) = check_all(paths, &Limits::default());
+    if findings.code() == 0 {
+        return Ok(Loaded::Policies(policies));
+    }
+    findings.print(&mut io::sink(), &mut io::stderr().lock())?;
+    Ok(Loaded::Refused(ExitCode::from(findings.code())))
+}
+
 fn check(paths: &[PathBuf], limits: &Limits) -> Findings {
+    check_all(paths, limits).0
+}
+
+fn check_all(paths: &[PathBuf], limits: &Limits) -> (Findings, Vec<Policy>) {
     let mut findings = Findings::default();
     let mut files = Vec::new();
     for path in paths {
@@ -99,7 +120,7 @@ fn check(paths: &[PathBuf], limits: &Limits) -> Findings {
     }
     findings.problems.extend(duplicate_names(&policies));
     findings.policies = policies.iter().map(Summary::of).collect();
-    findings
+    (findings, policies)
 }
 
 /// Reads a file, and no more of it than shows that it is too large.
@@ -131,6 +152,10 @@ impl Findings {
             let entry = entry?;
             // A mounted ConfigMap keeps its versions in hidden directories, and links to the files of one of them.
             if entry.file_name().as_encoded_bytes().starts_with(b".") {
+                continue;
+            }
+            // Cases are for `plimsoll policy test`.
+            if entry.file_name() == "cases.yaml" && directory.join("policy.yaml").is_file() {
                 continue;
             }
             let path = entry.path();

@@ -6,7 +6,7 @@ use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use plimsoll_rootfs::{Image, LayerCache, Options, Progress};
 
 /// Indexes the root filesystem at `rootfs`.
-pub(super) fn index(rootfs: &Path) -> anyhow::Result<Image> {
+pub(crate) fn index(rootfs: &Path) -> anyhow::Result<Image> {
     index_with(rootfs, None)
 }
 

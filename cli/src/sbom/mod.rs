@@ -11,15 +11,13 @@ mod schema;
 mod source;
 mod verify;
 
-use std::{
-    fs::File,
-    io::{self, Read, Write},
-    path::Path,
-    process::ExitCode,
-};
+use std::{fs::File, io::Read, path::Path, process::ExitCode};
 
 use anyhow::Context as _;
 use plimsoll_sbom::{Limits, Sbom, SbomError};
+
+pub(crate) use self::image::index;
+use crate::output::{print, printable};
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
@@ -72,7 +70,7 @@ pub(crate) fn run(command: &Command) -> anyhow::Result<ExitCode> {
 }
 
 /// Reads a document; the inner error says what is wrong with it, the outer that it could not be read.
-fn load(path: &Path) -> anyhow::Result<Result<Sbom, SbomError>> {
+pub(crate) fn load(path: &Path) -> anyhow::Result<Result<Sbom, SbomError>> {
     let limits = Limits::default();
     let unreadable = || format!("cannot read `{}`", path.display());
     let file = File::open(path).with_context(unreadable)?;
@@ -88,17 +86,9 @@ fn load(path: &Path) -> anyhow::Result<Result<Sbom, SbomError>> {
 }
 
 /// Tells that a document is wrong.
-fn refuse(path: &Path, error: &SbomError) -> ExitCode {
+pub(crate) fn refuse(path: &Path, error: &SbomError) -> ExitCode {
     eprintln!("plimsoll: {}: {error}", path.display());
     ExitCode::from(1)
-}
-
-/// Writes a finished report. A reader that has seen enough, such as `head`, is no error.
-fn print(report: &str) -> anyhow::Result<()> {
-    match io::stdout().lock().write_all(report.as_bytes()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.context("cannot write to standard output"),
-    }
 }
 
 /// An error with its causes.
@@ -111,11 +101,6 @@ fn chain(error: &dyn std::error::Error) -> String {
         cause = source.source();
     }
     text
-}
-
-/// Text from a document, unable to move a terminal's cursor.
-fn printable(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect()
 }
 
 #[cfg(test)]

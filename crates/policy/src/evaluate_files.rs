@@ -132,6 +132,17 @@ pub(crate) fn are_alike(rules: &[FileRule], first: &str, second: &str) -> bool {
     !rules.iter().any(inside) && denied(first) == denied(second)
 }
 
+/// The rule that decides about one of `asked` at a path; of several, one that denies.
+pub(crate) fn deciding_rule<'r>(rules: &'r [FileRule], path: &str, asked: u16) -> Option<&'r FileRule> {
+    let deciding = |bit: u16| {
+        let matching = rules.iter().filter(|rule| names(&rule.path, path) && (rule.deny | rule.allow) & bit != 0);
+        matching.max_by_key(|rule| length(&rule.path))
+    };
+    let bits = (0..u16::BITS).map(|shift| 1_u16 << shift).filter(|bit| asked & bit != 0);
+    let found: Vec<_> = bits.filter_map(deciding).collect();
+    found.iter().find(|rule| rule.deny & asked != 0).or(found.first()).copied()
+}
+
 /// What is denied at a path: of the rules that name it and decide an operation, the one that names most of it.
 fn denied(rules: &[FileRule], path: &FilePath) -> Result<u16, Reason> {
     let path = match path {

@@ -8,6 +8,7 @@
 //! reference for the kernel's own decision: both must give the same answer for every access.
 #![forbid(unsafe_code)]
 
+mod attempt;
 mod compile;
 mod diagnostic;
 mod document;
@@ -19,11 +20,14 @@ mod policy;
 mod reference;
 mod selection;
 
+pub use attempt::{Answer, Attempt, Image, Origin, Undecided, judge};
 pub use compile::{
     CompileError, CompiledPolicy, Entry, Evidence, KernelFiles, MAX_ENTRIES, Refused, Rule, Warning, WhyRefused,
     compile,
 };
 pub use diagnostic::{Diagnostic, Diagnostics, Place};
+#[cfg(feature = "schema")]
+pub use document::json_schema;
 pub use document::{Limits, parse, parse_all};
 pub use evaluate::{Access, FileObject, evaluate};
 pub use evaluate_files::{FileAccess, FilePath, ScriptAccess, evaluate_file, evaluate_script};

@@ -97,6 +97,7 @@ pub type LabelSelector = BTreeMap<String, String>;
 
 /// What happens to a deviation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Mode {
     /// It is reported and goes ahead.
     Monitor,
@@ -115,6 +116,7 @@ impl fmt::Display for Mode {
 
 /// Whether memory without a file, or a file's memory once it was written, may become code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum AnonymousExec {
     /// It may if the image has a package that compiles while it runs, and the policy allows that to run.
     Auto,
@@ -126,6 +128,7 @@ pub enum AnonymousExec {
 
 /// Which code interpreters may open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Scripts {
     /// Any.
     Any,

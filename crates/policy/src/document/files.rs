@@ -6,7 +6,7 @@ use plimsoll_abi::operation;
 
 use super::{
     Limits,
-    fields::{Fields, quoted, wrong_type},
+    fields::{Fields, closest, quoted, wrong_type},
     report::{Report, Reported},
     shape,
     tree::{Field, Node, Value},
@@ -15,7 +15,7 @@ use super::{
 use crate::policy::{FileRule, OPERATIONS};
 
 /// Stands for every operation.
-const ALL: &str = "All";
+pub(super) const ALL: &str = "All";
 
 /// Reads `files`: no two rules may have the same path, so that none can contradict another.
 pub(super) fn rules(field: &Field, limits: &Limits, report: &mut Report<'_>) -> Result<Vec<FileRule>, Reported> {
@@ -78,8 +78,11 @@ fn operation_of(item: &Node, field: &Field, report: &mut Report<'_>) -> Result<u
     };
     let known = OPERATIONS.iter().chain(&[(ALL, operation::ALL)]).find(|(name, _)| *name == scalar.text);
     known.map(|(_, bit)| *bit).ok_or_else(|| {
-        let names: Vec<_> = OPERATIONS.iter().map(|(name, _)| format!("`{name}`")).collect();
-        let help = format!("write {} or `{ALL}`", names.join(", "));
+        let names = OPERATIONS.map(|(name, _)| name);
+        let help = match closest(&scalar.text, &[names.as_slice(), &[ALL]].concat()) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => format!("write {} or `{ALL}`", names.map(|name| format!("`{name}`")).join(", ")),
+        };
         report.error(item.span, format!("{} is no operation on files", quoted(&scalar.text)), help)
     })
 }

@@ -11,7 +11,7 @@ use super::{
 use crate::hardening::{Capabilities, Forbidden, Hardening};
 
 /// The operations' names in policies.
-const OPERATIONS: [(&str, Operation); 14] = [
+pub(super) const OPERATIONS: [(&str, Operation); 14] = [
     ("ptrace", Operation::Trace),
     ("bpf", Operation::Bpf),
     ("perfEvent", Operation::PerfEvent),

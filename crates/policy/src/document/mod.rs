@@ -3,6 +3,8 @@
 mod fields;
 mod files;
 mod hardening;
+#[cfg(feature = "schema")]
+mod json_schema;
 mod load;
 mod network;
 mod report;
@@ -13,6 +15,8 @@ mod tree;
 mod trust;
 mod value;
 
+#[cfg(feature = "schema")]
+pub use self::json_schema::json_schema;
 use plimsoll_abi::MAX_FILE_RULES;
 use plimsoll_sbom::Sha256;
 

@@ -13,7 +13,7 @@ use crate::network::{
 };
 
 /// Entries of a rule's `ports`.
-const MAX_PORTS: usize = 16;
+pub(super) const MAX_PORTS: usize = 16;
 
 /// Whether loopback needs rules.
 const LOOPBACK: [(&str, bool); 2] = [("Allow", true), ("Deny", false)];

@@ -22,8 +22,8 @@ use crate::{
     policy::{Addition, AnonymousExec, FileRule, LabelSelector, Mode, Policy, SbomTrust, Scripts, Selector},
 };
 
-const API_VERSION: &str = "plimsoll.dev/v1alpha1";
-const KIND: &str = "EnforcementPolicy";
+pub(super) const API_VERSION: &str = "plimsoll.dev/v1alpha1";
+pub(super) const KIND: &str = "EnforcementPolicy";
 
 const MODES: [(&str, Mode); 2] = [("Monitor", Mode::Monitor), ("Enforce", Mode::Enforce)];
 const ANONYMOUS_EXEC: [(&str, AnonymousExec); 3] =

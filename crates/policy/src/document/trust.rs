@@ -29,7 +29,7 @@ pub(super) fn sbom(field: &Field, report: &mut Report<'_>) -> Result<SbomTrust, 
     Ok(SbomTrust { signed_by: signers.unwrap_or_default(), unsigned: unsigned.unwrap_or(default) })
 }
 
-fn unsigned_choices() -> [(&'static str, Unsigned); 5] {
+pub(super) fn unsigned_choices() -> [(&'static str, Unsigned); 5] {
     let [layer, path, package, sbom] = EvidenceClass::ALL;
     [
         (REFUSE, Unsigned::Refuse),

@@ -17,7 +17,7 @@ fn an_operation_that_is_none() {
             policy.yaml:10:14: error: `read` is no operation on files
               10 |       deny: [read]
                  |              ^^^^
-              help: write `Read`, `Write`, `Create`, `Remove`, `Rename`, `Link`, `Attribute` or `All`"#]],
+              help: did you mean `Read`?"#]],
     );
 }
 
