@@ -104,7 +104,7 @@ fn collector(workspace: &Workspace) -> Result<ExitCode> {
         "--package",
         "plimsoll-agent",
     ]);
-    test.args(["--lib", "--test", COLLECTOR, "--test", "exporter"]).current_dir(workspace.root());
+    test.args(["--lib", "--test", COLLECTOR, "--test", "exporter", "--test", "spool"]).current_dir(workspace.root());
     step::shown("tests of the collector", &mut test)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -62,6 +62,7 @@ impl Site {
             boot_id: "boot".to_owned(),
             agent_version: "0.1.0".to_owned(),
             directory: self.directory.path().join(spool),
+            spool_key: self.directory.path().join(format!("{spool}.keys")),
             spool_bytes: 8 << 20,
             endpoint: Some(Endpoint {
                 address: format!("https://localhost:{}", self.server.grpc_address().port()),
