@@ -96,6 +96,9 @@ pub struct Collector {
     pub endpoint: String,
     /// Needed for `https://`.
     pub tls: Option<Tls>,
+    /// The keys that those events are encrypted with, readable by its owner alone; made if it does not exist. Without it,
+    /// `spool.key` below `state`.
+    pub spool_key: Option<PathBuf>,
     /// Bytes of events kept on disk while the collector is away.
     #[serde(default = "default_spool")]
     pub spool_bytes: u64,

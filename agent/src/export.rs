@@ -82,6 +82,7 @@ fn exporter_config(config: &Config, collector: &Collector) -> anyhow::Result<Exp
         boot_id: fs::read_to_string(BOOT_ID).with_context(|| format!("cannot read `{BOOT_ID}`"))?.trim().to_owned(),
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         directory: config.state.join("spool"),
+        spool_key: collector.spool_key.clone().unwrap_or_else(|| config.state.join("spool.key")),
         spool_bytes: collector.spool_bytes,
         endpoint: Some(Endpoint::from(collector)),
     })

@@ -156,6 +156,7 @@ fn config(directory: &Path, address: SocketAddr) -> ExporterConfig {
         boot_id: "boot-1".to_owned(),
         agent_version: "0.0.0".to_owned(),
         directory: directory.to_owned(),
+        spool_key: directory.join("keys"),
         spool_bytes: 8 << 20,
         endpoint: Some(Endpoint { address: format!("http://{address}"), tls: None }),
     }

@@ -1,12 +1,14 @@
 //! The collector's configuration: one YAML file, every field with a default, and the rules about who may listen where.
 
 use std::{
+    collections::BTreeMap,
     io,
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
+use plimsoll_identity::TrustDomain;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 /// Bytes of a configuration file.
@@ -27,7 +29,7 @@ pub enum ConfigError {
     Parse { path: PathBuf, message: String },
     #[error(
         "`grpc: {address}` accepts agents from other machines, which needs `tls`; set `tls.certificate`, `tls.key` and \
-         `tls.clientCa`, or listen on loopback"
+         `tls.trustDomains`, or listen on loopback"
     )]
     PlainIngest { address: SocketAddr },
     #[error(
@@ -35,6 +37,13 @@ pub enum ConfigError {
          a proxy that authenticates, or set `allowRemoteQueries: true` if the network already keeps strangers out"
     )]
     OpenQueries { address: SocketAddr },
+    #[error(
+        "`tls.trustDomains` names no trust domain; write `trustDomains: {{ nodes.example: /path/to/authorities.pem }}`, \
+         the domain as in the agents' SPIFFE IDs"
+    )]
+    NoTrustDomain,
+    #[error("`tls.trustDomains`: `{domain}` is no trust domain such as `nodes.example`")]
+    TrustDomain { domain: String },
     #[error("`retention.maxEvents` is 0, which would keep nothing; set it to at least 1")]
     NothingKept,
 }
@@ -76,8 +85,9 @@ pub struct Tls {
     pub certificate: PathBuf,
     /// Its key.
     pub key: PathBuf,
-    /// Authorities that may have signed an agent's certificate; an agent without one is turned away.
-    pub client_ca: PathBuf,
+    /// Trust domains of nodes, each with the file of authorities that may have signed their certificates. A node writes
+    /// as the one that `spiffe://<trust domain>/plimsoll/node/<name>` in its certificate names; others are turned away.
+    pub trust_domains: BTreeMap<String, PathBuf>,
 }
 
 impl Default for Config {
@@ -116,6 +126,9 @@ impl Config {
         if self.tls.is_none() && !self.grpc.ip().is_loopback() {
             return Err(ConfigError::PlainIngest { address: self.grpc });
         }
+        if let Some(tls) = &self.tls {
+            tls.validate()?;
+        }
         if !self.allow_remote_queries && !self.http.ip().is_loopback() {
             return Err(ConfigError::OpenQueries { address: self.http });
         }
@@ -123,6 +136,19 @@ impl Config {
             return Err(ConfigError::NothingKept);
         }
         Ok(())
+    }
+}
+
+impl Tls {
+    fn validate(&self) -> Result<(), ConfigError> {
+        if self.trust_domains.is_empty() {
+            return Err(ConfigError::NoTrustDomain);
+        }
+        let odd = |domain: &&String| TrustDomain::new(domain).ok().is_none_or(|known| known.as_str() != *domain);
+        match self.trust_domains.keys().find(odd) {
+            Some(domain) => Err(ConfigError::TrustDomain { domain: domain.clone() }),
+            None => Ok(()),
+        }
     }
 }
 
@@ -163,9 +189,23 @@ mod tests {
     }
 
     #[test]
+    fn trust_domains_are_named_as_in_certificates() {
+        let with = |domains: &str| {
+            let text = format!("tls: {{ certificate: c, key: k, trustDomains: {domains} }}");
+            parse(&text).unwrap().validate()
+        };
+        with("{ nodes.example: a.pem }").unwrap();
+        assert!(matches!(with("{}"), Err(ConfigError::NoTrustDomain)));
+        for domain in ["Nodes.example", "spiffe://nodes.example", "'a b'"] {
+            let error = with(&format!("{{ {domain}: a.pem }}")).unwrap_err();
+            assert!(matches!(error, ConfigError::TrustDomain { .. }), "{domain}: {error}");
+        }
+    }
+
+    #[test]
     fn strangers_are_let_in_only_on_request() {
         let grpc = parse("grpc: 0.0.0.0:7443\n").unwrap().validate().unwrap_err().to_string();
-        assert!(grpc.contains("tls.clientCa"), "{grpc}");
+        assert!(grpc.contains("tls.trustDomains"), "{grpc}");
         let http = parse("http: '[::]:7480'\n").unwrap().validate().unwrap_err().to_string();
         assert!(http.contains("allowRemoteQueries: true"), "{http}");
         parse("http: '[::]:7480'\nallowRemoteQueries: true\n").unwrap().validate().unwrap();

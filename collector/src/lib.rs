@@ -14,3 +14,4 @@ mod json;
 mod metrics;
 pub mod server;
 mod store;
+mod tls;

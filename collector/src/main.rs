@@ -39,14 +39,14 @@ struct Arguments {
     #[arg(long, value_parser = humantime::parse_duration)]
     max_age: Option<Duration>,
     /// The collector's certificate, in PEM.
-    #[arg(long, value_name = "FILE", requires_all = ["tls_key", "tls_client_ca"])]
+    #[arg(long, value_name = "FILE", requires_all = ["tls_key", "tls_trust_domain"])]
     tls_certificate: Option<PathBuf>,
     /// Its key, in PEM.
     #[arg(long, value_name = "FILE", requires = "tls_certificate")]
     tls_key: Option<PathBuf>,
-    /// Authorities that may have signed an agent's certificate, in PEM.
-    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
-    tls_client_ca: Option<PathBuf>,
+    /// A trust domain of nodes and the authorities, in PEM, that may have signed their certificates; may be repeated.
+    #[arg(long, value_name = "DOMAIN=FILE", requires = "tls_certificate", value_parser = trust_domain)]
+    tls_trust_domain: Vec<(String, PathBuf)>,
     /// How the log on standard error is written. RUST_LOG sets its level.
     #[arg(long, value_enum, default_value = "json")]
     log_format: LogFormat,
@@ -70,13 +70,18 @@ impl Arguments {
         config.database = self.database.unwrap_or(config.database);
         config.retention.max_events = self.max_events.unwrap_or(config.retention.max_events);
         config.retention.max_age = self.max_age.unwrap_or(config.retention.max_age);
-        if let (Some(certificate), Some(key), Some(client_ca)) =
-            (self.tls_certificate, self.tls_key, self.tls_client_ca)
-        {
-            config.tls = Some(Tls { certificate, key, client_ca });
+        if let (Some(certificate), Some(key)) = (self.tls_certificate, self.tls_key) {
+            config.tls = Some(Tls { certificate, key, trust_domains: self.tls_trust_domain.into_iter().collect() });
         }
         Ok(config)
     }
+}
+
+fn trust_domain(text: &str) -> Result<(String, PathBuf), String> {
+    let Some((domain, file)) = text.split_once('=') else {
+        return Err("expected DOMAIN=FILE, such as nodes.example=/etc/plimsoll/nodes.pem".to_owned());
+    };
+    Ok((domain.to_owned(), PathBuf::from(file)))
 }
 
 fn main() -> ExitCode {

@@ -30,6 +30,9 @@ pub(crate) struct Metrics {
     pub(crate) refused_events: Family<Reason, Counter>,
     pub(crate) refused_batches: Family<Reason, Counter>,
     pub(crate) refused_queries: Family<Reason, Counter>,
+    pub(crate) refused_connections: Family<Reason, Counter>,
+    pub(crate) tls_reloads: Counter,
+    pub(crate) tls_reload_failures: Counter,
     pub(crate) losses: Family<Cause, Counter>,
     pub(crate) queries: Counter,
     pub(crate) streams: Gauge,
@@ -47,6 +50,9 @@ impl Metrics {
             refused_events: Family::default(),
             refused_batches: Family::default(),
             refused_queries: Family::default(),
+            refused_connections: Family::default(),
+            tls_reloads: Counter::default(),
+            tls_reload_failures: Counter::default(),
             losses: Family::default(),
             queries: Counter::default(),
             streams: Gauge::default(),
@@ -66,6 +72,13 @@ impl Metrics {
         registry.register("events_refused", "Events refused for good, by reason", self.refused_events.clone());
         registry.register("batches_refused", "Batches that ended their stream, by reason", {
             self.refused_batches.clone()
+        });
+        registry.register("connections_refused", "Connections whose TLS handshake failed, by reason", {
+            self.refused_connections.clone()
+        });
+        registry.register("tls_reloads", "Times that changed certificates came into use", self.tls_reloads.clone());
+        registry.register("tls_reload_failures", "Changed certificates that could not be used", {
+            self.tls_reload_failures.clone()
         });
         registry.register("losses_reported", "Losses that agents reported, by cause", self.losses.clone());
         registry.register("queries", "Queries answered", self.queries.clone());

@@ -1,23 +1,18 @@
 //! Starts and stops the whole.
 
-use std::{
-    fs, io,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    thread,
-    time::Duration,
-};
+use std::{io, net::SocketAddr, thread, time::Duration};
 
 use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Certificate, Identity, Server as Grpc, ServerTlsConfig, server::TcpIncoming};
+use tonic::transport::{Server as Grpc, server::TcpIncoming};
 
 use crate::{
-    config::{Config, ConfigError, Tls},
+    config::{Config, ConfigError},
     http::{self, Api},
     ingest::Ingest,
     metrics::Metrics,
     store::{self, StoreError, Writer},
+    tls::{self, TlsError},
 };
 
 /// How long connections may take to end once they were asked to.
@@ -42,14 +37,8 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
-    #[error("cannot read `{path}` (`tls`)")]
-    TlsFile {
-        path: PathBuf,
-        #[source]
-        source: io::Error,
-    },
-    #[error("the certificates of `tls` cannot be used")]
-    Tls(#[source] tonic::transport::Error),
+    #[error("the files of `tls` cannot be used")]
+    Tls(#[from] TlsError),
 }
 
 /// Why a collector that ran ended badly.
@@ -84,9 +73,8 @@ impl Server {
             .http2_keepalive_interval(Some(KEEPALIVE))
             .http2_keepalive_timeout(Some(KEEPALIVE_ANSWER))
             .max_concurrent_streams(STREAMS);
-        if let Some(tls) = &config.tls {
-            grpc = grpc.tls_config(mutual(tls)?).map_err(StartError::Tls)?;
-        }
+        let metrics = Metrics::new();
+        let tls = config.tls.map(|tls| tls::watch(tls, metrics.clone())).transpose()?;
         let grpc_listener = bind("grpc", config.grpc).await?;
         let http_listener = bind("http", config.http).await?;
         let address = |setting, address, listener: &TcpListener| {
@@ -95,21 +83,28 @@ impl Server {
         let grpc_address = address("grpc", config.grpc, &grpc_listener)?;
         let http_address = address("http", config.http, &http_listener)?;
 
-        let metrics = Metrics::new();
         let finish = CancellationToken::new();
         let opened = store::open(&config.database)?;
         let (writer, store) =
             Writer::start(opened, &config.database, config.retention, metrics.clone(), finish.clone())?;
         let stop = CancellationToken::new();
-        let ingest = Ingest::service(writer.clone(), metrics.clone(), stop.clone());
-        let incoming = TcpIncoming::from(grpc_listener).with_nodelay(Some(true));
-        let served = grpc.add_service(ingest).serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
+        let encrypted = tls.is_some();
+        let ingest = Ingest::service(writer.clone(), metrics.clone(), tls.clone(), stop.clone());
+        let router = grpc.add_service(ingest);
+        let stopped = stop.clone().cancelled_owned();
+        let served = if let Some(tls) = tls {
+            let incoming = tls::accept(grpc_listener, tls, metrics.clone(), stop.clone());
+            tokio::spawn(router.serve_with_incoming_shutdown(incoming, stopped))
+        } else {
+            let incoming = TcpIncoming::from(grpc_listener).with_nodelay(Some(true));
+            tokio::spawn(router.serve_with_incoming_shutdown(incoming, stopped))
+        };
         let api = Api::new(config.database, metrics, writer);
-        tracing::info!(grpc = %grpc_address, http = %http_address, tls = config.tls.is_some(), "the collector runs");
+        tracing::info!(grpc = %grpc_address, http = %http_address, tls = encrypted, "the collector runs");
         Ok(Self {
             grpc_address,
             http_address,
-            grpc: tokio::spawn(served),
+            grpc: served,
             http: tokio::spawn(http::serve(http_listener, api, stop.clone().cancelled_owned())),
             stop,
             finish,
@@ -164,10 +159,4 @@ async fn drain<T>(mut task: JoinHandle<T>) -> Result<Option<T>, ServerError> {
 
 async fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).await.map_err(|source| StartError::Bind { setting, address, source })
-}
-
-fn mutual(tls: &Tls) -> Result<ServerTlsConfig, StartError> {
-    let read = |path: &Path| fs::read(path).map_err(|source| StartError::TlsFile { path: path.to_owned(), source });
-    let identity = Identity::from_pem(read(&tls.certificate)?, read(&tls.key)?);
-    Ok(ServerTlsConfig::new().identity(identity).client_ca_root(Certificate::from_pem(read(&tls.client_ca)?)))
 }

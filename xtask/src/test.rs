@@ -24,13 +24,15 @@ const NO_BPF: &str = "--no-bpf";
 const BYPASSES: &str = "--bypasses";
 /// Name of the test program that needs a registry, and nothing of the kernel.
 const REGISTRY: &str = "registry";
+/// Name of the test programs of the collector, and of the exporter against it.
+const COLLECTOR: &str = "collector";
 /// How long one guest may take; an emulated one is slow.
 const DEADLINE: Duration = Duration::from_mins(20);
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Run only tests whose name contains this; `bypasses` runs every way around a policy, `registry` those against a real
-    /// registry, and nothing else
+    /// registry, `collector` those of telemetry, and nothing else
     filter: Option<String>,
     /// Fail if docs/bypasses.md is not what these tests show, instead of writing it
     #[arg(long)]
@@ -55,6 +57,9 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCo
     setup::run(workspace)?;
     if arguments.filter.as_deref() == Some(REGISTRY) {
         return registry(workspace);
+    }
+    if arguments.filter.as_deref() == Some(COLLECTOR) {
+        return collector(workspace);
     }
     let object = build::run(workspace)?;
     let filter = arguments.filter.as_deref();
@@ -84,6 +89,23 @@ fn registry(workspace: &Workspace) -> Result<ExitCode> {
     let mut test = Command::new("cargo");
     test.args(["test", "--package", "plimsoll-cli", "--test", REGISTRY]).current_dir(workspace.root());
     step::shown("tests against a registry", &mut test)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The collector with real clients, SQLite and TLS: faults and who is refused.
+fn collector(workspace: &Workspace) -> Result<ExitCode> {
+    let mut test = Command::new("cargo");
+    test.args([
+        "test",
+        "--package",
+        "plimsoll-identity",
+        "--package",
+        "plimsoll-collector",
+        "--package",
+        "plimsoll-agent",
+    ]);
+    test.args(["--lib", "--test", COLLECTOR, "--test", "exporter", "--test", "spool"]).current_dir(workspace.root());
+    step::shown("tests of the collector", &mut test)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -46,6 +46,8 @@ counters! {
     acked,
     /// Streams to the collector that ended early, or that could not be opened.
     reconnects,
+    /// Streams that were opened anew because the certificates had changed.
+    renewals,
     /// 1 while a stream to the collector is open.
     connected,
 }

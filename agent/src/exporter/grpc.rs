@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use plimsoll_identity::Files;
+use tokio::sync::watch;
 use tonic::transport::{self, Certificate, Channel, ClientTlsConfig, Identity, Uri};
 
 use crate::config::{Collector, Tls};
@@ -60,6 +62,21 @@ impl Endpoint {
     /// Whether a connection could be tried: the address is allowed and the certificates can be read.
     pub(super) fn check(&self) -> Result<(), EndpointError> {
         self.prepare().map(drop)
+    }
+
+    /// Tells when the certificates were replaced by others that can be used; must be called inside a tokio runtime.
+    pub(super) fn renewals(&self) -> watch::Receiver<()> {
+        let paths = self.tls.iter().flat_map(|tls| [&tls.ca, &tls.certificate, &tls.key]);
+        let files = Files::new(paths.cloned());
+        let (seen, endpoint) = (files.contents(), self.clone());
+        files.watch(
+            seen,
+            (),
+            move || endpoint.check(),
+            |error| {
+                tracing::error!(error = ?error, "the files of `collector.tls` changed and cannot be used yet: {error}");
+            },
+        )
     }
 
     /// Connects. Certificates are read anew every time, since they are replaced while the agent runs.

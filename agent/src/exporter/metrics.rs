@@ -38,6 +38,7 @@ impl Collector for ExporterMetrics {
             ("exporter_sent", "Events sent, repetitions included", now.sent),
             ("exporter_acked", "Events the collector has stored", now.acked),
             ("exporter_reconnects", "Streams to the collector that ended early or could not be opened", now.reconnects),
+            ("exporter_renewals", "Streams opened anew because the certificates had changed", now.renewals),
         ];
         for (name, help, value) in counters {
             let metric = ConstCounter::new(value);

@@ -55,6 +55,8 @@ pub struct ExporterConfig {
     pub agent_version: String,
     /// Where the spool is; made if it does not exist.
     pub directory: PathBuf,
+    /// The keys of the spool; made if it does not exist.
+    pub spool_key: PathBuf,
     /// Bytes the spool may take.
     pub spool_bytes: u64,
     /// Where events go; without it they stay in the spool.
@@ -99,7 +101,7 @@ impl Exporter {
         if let Some(endpoint) = &config.endpoint {
             endpoint.check()?;
         }
-        let opened = spool::open(&config.directory, &config.boot_id, config.spool_bytes)?;
+        let opened = spool::open(&config.directory, &config.spool_key, &config.boot_id, config.spool_bytes)?;
         let counters = Arc::new(Counters::default());
         counters.spool_corrupt.add(opened.corrupt);
         counters.spool_bytes.set(opened.writer.bytes());

@@ -63,6 +63,15 @@ enum Next {
     GiveUp,
 }
 
+/// Why a stream ended without an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// There is nothing more to send, or no time left.
+    Finished,
+    /// The node has another certificate now. The next stream shows it.
+    Renewed,
+}
+
 /// When to stop.
 struct Closing {
     written: watch::Receiver<()>,
@@ -134,19 +143,25 @@ impl Sender {
         };
         runtime.block_on(async {
             let mut closing = Closing { written, stop, complete: false, deadline: None };
-            self.until_closed(&mut closing).await;
+            let renewals = self.endpoint.renewals();
+            self.until_closed(&mut closing, renewals).await;
         });
         // A name that is being looked up must not hold up the end.
         runtime.shutdown_background();
     }
 
-    async fn until_closed(&mut self, closing: &mut Closing) {
+    async fn until_closed(&mut self, closing: &mut Closing, mut renewals: watch::Receiver<()>) {
         loop {
             self.spool.rewind();
-            let outcome = self.session(closing).await;
+            renewals.mark_unchanged();
+            let outcome = self.session(closing, &mut renewals).await;
             self.counters.connected.set(0);
             let error = match outcome {
-                Ok(()) => return,
+                Ok(Ended::Finished) => return,
+                Ok(Ended::Renewed) => {
+                    self.counters.renewals.add(1);
+                    continue;
+                }
                 Err(error) => anyhow::Error::from(error),
             };
             self.counters.reconnects.add(1);
@@ -161,7 +176,11 @@ impl Sender {
     }
 
     /// One stream. Returns without an error only at the end of everything.
-    async fn session(&mut self, closing: &mut Closing) -> Result<(), SessionError> {
+    async fn session(
+        &mut self,
+        closing: &mut Closing,
+        renewals: &mut watch::Receiver<()>,
+    ) -> Result<Ended, SessionError> {
         let (outbound, batches) = mpsc::channel(2 * IN_FLIGHT);
         let mut session = Session { outbound, in_flight: VecDeque::new(), progress: Instant::now() };
         // A collector may wait for the first message before it opens its side.
@@ -170,23 +189,30 @@ impl Sender {
         let mut acknowledgements = loop {
             tokio::select! {
                 opened = &mut opening => break opened?,
-                next = closing.changed() => if next == Next::GiveUp { return Ok(()) },
+                next = closing.changed() => if next == Next::GiveUp { return Ok(Ended::Finished) },
             }
         };
         self.counters.connected.set(1);
         tracing::info!(endpoint = %self.endpoint.address, "connected");
         let mut heartbeats = interval(HEARTBEAT);
         heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut renewed = false;
         loop {
-            self.send_ahead(&mut session)?;
+            if renewed && session.in_flight.is_empty() {
+                return Ok(Ended::Renewed);
+            }
+            if !renewed {
+                self.send_ahead(&mut session)?;
+            }
             if closing.complete && session.in_flight.is_empty() && self.spool.is_at_end() {
-                return self.heartbeat(&session);
+                return self.heartbeat(&session).map(|()| Ended::Finished);
             }
             tokio::select! {
                 acknowledgement = acknowledgements.message() => {
                     self.acknowledged(&acknowledgement?.ok_or(SessionError::Closed)?, &mut session)?;
                 }
-                next = closing.changed() => if next == Next::GiveUp { return Ok(()) },
+                next = closing.changed() => if next == Next::GiveUp { return Ok(Ended::Finished) },
+                changed = renewals.changed(), if !renewed => renewed = changed.is_ok(),
                 _ = heartbeats.tick() => self.heartbeat(&session)?,
                 () = sleep_until(session.progress + PATIENCE), if !session.in_flight.is_empty() => {
                     return Err(SessionError::Silent);

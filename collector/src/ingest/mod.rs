@@ -1,6 +1,7 @@
 //! The gRPC service agents stream to.
 
 pub(crate) mod check;
+mod peer;
 
 use std::{
     fmt,
@@ -15,15 +16,16 @@ use plimsoll_proto::{
         collector_server::{Collector, CollectorServer},
     },
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio_stream::{Stream, StreamExt as _, wrappers::ReceiverStream};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status, Streaming};
 
-use self::check::Checked;
+use self::{check::Checked, peer::Peer};
 use crate::{
     metrics::{Metrics, Reason},
     store::{Job, Writer},
+    tls::Loaded,
 };
 
 /// Streams at once; one per agent is what is meant.
@@ -37,13 +39,21 @@ pub(crate) struct Ingest {
     writer: Writer,
     metrics: Arc<Metrics>,
     streams: Arc<Semaphore>,
+    /// Where agents must prove who they are.
+    tls: Option<watch::Receiver<Loaded>>,
     shutdown: CancellationToken,
 }
 
 impl Ingest {
-    pub(crate) fn service(writer: Writer, metrics: Arc<Metrics>, shutdown: CancellationToken) -> CollectorServer<Self> {
+    pub(crate) fn service(
+        writer: Writer,
+        metrics: Arc<Metrics>,
+        tls: Option<watch::Receiver<Loaded>>,
+        shutdown: CancellationToken,
+    ) -> CollectorServer<Self> {
         let streams = Arc::new(Semaphore::new(MAX_STREAMS));
-        CollectorServer::new(Self { writer, metrics, streams, shutdown }).max_decoding_message_size(limits::BATCH_BYTES)
+        CollectorServer::new(Self { writer, metrics, streams, tls, shutdown })
+            .max_decoding_message_size(limits::BATCH_BYTES)
     }
 }
 
@@ -55,10 +65,15 @@ impl Collector for Ingest {
         let permit = Arc::clone(&self.streams)
             .try_acquire_owned()
             .map_err(|_none| Status::resource_exhausted("too many agents are connected; try again later"))?;
+        let peer = match &self.tls {
+            None => Peer::Loopback,
+            Some(tls) => Peer::authenticate(request.extensions(), tls.clone())?,
+        };
         let (pending, waiting) = mpsc::channel(IN_FLIGHT);
         let agent = Agent {
             inbound: request.into_inner(),
             writer: self.writer.clone(),
+            peer,
             open: Open::new(Arc::clone(&self.metrics), permit),
             broken: Arc::default(),
             pending,
@@ -113,6 +128,7 @@ fn not_stored() -> Status {
 struct Agent {
     inbound: Streaming<EventBatch>,
     writer: Writer,
+    peer: Peer,
     open: Open,
     broken: Arc<AtomicBool>,
     pending: mpsc::Sender<Pending>,
@@ -121,9 +137,14 @@ struct Agent {
 impl Agent {
     async fn read_until(mut self, shutdown: CancellationToken) {
         let pending = self.pending.clone();
+        let mut peer = self.peer.clone();
         let ended = tokio::select! {
             ended = self.read() => ended,
             () = shutdown.cancelled() => Some(Status::unavailable("the collector is stopping")),
+            status = peer.doubted() => {
+                self.refuse("certificate", &status.message());
+                Some(status)
+            }
             () = pending.closed() => None,
         };
         if let Some(status) = ended
@@ -148,6 +169,15 @@ impl Agent {
                     return Some(Status::invalid_argument(fault.to_string()));
                 }
             };
+            if !self.peer.may_write(&checked.node.name) {
+                let own = self.peer.name();
+                let error = format!(
+                    "`{own}` may not write events of `{}`; `node` and certificate must agree",
+                    checked.node.name
+                );
+                self.refuse("other-node", &error);
+                return Some(Status::permission_denied(error));
+            }
             if let Err(status) = self.enqueue(checked).await {
                 return Some(status);
             }

@@ -74,17 +74,7 @@ impl Harness {
     }
 
     pub(crate) async fn text(&self, path: &str) -> (u16, String) {
-        within(async {
-            let mut connection = TcpStream::connect(self.server().http_address()).await.unwrap();
-            let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
-            connection.write_all(request.as_bytes()).await.unwrap();
-            let mut answer = String::new();
-            connection.read_to_string(&mut answer).await.unwrap();
-            let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-            assert!(head.contains("content-length"), "chunked answers are not understood here: {head}");
-            (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
-        })
-        .await
+        text(self.server(), path).await
     }
 
     pub(crate) async fn get(&self, path: &str) -> (u16, serde_json::Value) {
@@ -94,10 +84,29 @@ impl Harness {
 
     /// A metric's value; 0 if it was never counted.
     pub(crate) async fn metric(&self, name: &str) -> u64 {
-        let (_, text) = self.text("/metrics").await;
-        let line = text.lines().find_map(|line| line.strip_prefix(&format!("plimsoll_collector_{name} ")));
-        line.map_or(0, |value| value.parse().unwrap())
+        metric(self.server(), name).await
     }
+}
+
+async fn text(server: &Server, path: &str) -> (u16, String) {
+    within(async {
+        let mut connection = TcpStream::connect(server.http_address()).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        connection.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains("content-length"), "chunked answers are not understood here: {head}");
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    })
+    .await
+}
+
+/// A metric's value; 0 if it was never counted.
+pub(crate) async fn metric(server: &Server, name: &str) -> u64 {
+    let (_, text) = text(server, "/metrics").await;
+    let line = text.lines().find_map(|line| line.strip_prefix(&format!("plimsoll_collector_{name} ")));
+    line.map_or(0, |value| value.parse().unwrap())
 }
 
 pub(crate) struct Stream {

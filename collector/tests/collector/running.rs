@@ -11,7 +11,7 @@ async fn strangers_are_not_listened_to_without_tls() {
     let mut config = harness.config();
     config.grpc = "0.0.0.0:0".parse().unwrap();
     let error = Server::start(config).await.unwrap_err();
-    assert!(matches!(error, StartError::Config(_)) && error.to_string().contains("tls.clientCa"), "{error}");
+    assert!(matches!(error, StartError::Config(_)) && error.to_string().contains("tls.trustDomains"), "{error}");
     let mut config = harness.config();
     config.http = "0.0.0.0:0".parse().unwrap();
     assert!(Server::start(config).await.unwrap_err().to_string().contains("allowRemoteQueries: true"));

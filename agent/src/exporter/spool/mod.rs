@@ -7,6 +7,7 @@ mod frame;
 mod numbering;
 mod reader;
 mod recovery;
+mod seal;
 mod segment;
 #[cfg(test)]
 mod tests;
@@ -22,7 +23,7 @@ use std::{
 use plimsoll_proto::v1;
 use prost::Message as _;
 
-use self::{numbering::State, segment::Segment};
+use self::{numbering::State, seal::Keys, segment::Segment};
 pub use self::{
     numbering::{Numbering, Position},
     reader::{Acknowledged, Batch, Reader},
@@ -50,6 +51,19 @@ pub enum SpoolError {
         #[source]
         source: io::Error,
     },
+    #[error("cannot use the spool's key file `{path}`")]
+    Keys {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("the spool's key file `{path}` can be read by others than its owner; `chmod 600` it")]
+    KeysReadable { path: PathBuf },
+    #[error(
+        "`{path}` was sealed with key {key}, which the spool's key file no longer has; restore that file, or move the \
+         segment away to go on without the events in it"
+    )]
+    KeyMissing { path: PathBuf, key: String },
     #[error("a spool of {bytes} bytes is too small, the least is {MINIMUM_BYTES}")]
     TooSmall { bytes: u64 },
 }
@@ -90,6 +104,7 @@ pub struct Writer {
     numbering: Arc<Numbering>,
     next_sequence: u64,
     next_segment: u64,
+    keys: Keys,
     file: Option<File>,
     record: Vec<u8>,
 }
@@ -104,13 +119,16 @@ pub struct Opened {
 }
 
 /// Opens the spool in `directory`, which is made if it does not exist, for events of the boot `boot_id`. All files
-/// together have at most `bound` bytes.
-pub fn open(directory: &Path, boot_id: &str, bound: u64) -> Result<Opened, SpoolError> {
+/// together have at most `bound` bytes. Events are sealed with keys of the file `keys`, which is made if it does not exist.
+pub fn open(directory: &Path, keys: &Path, boot_id: &str, bound: u64) -> Result<Opened, SpoolError> {
     if bound < MINIMUM_BYTES {
         return Err(SpoolError::TooSmall { bytes: bound });
     }
     let lock = lock(directory)?;
-    let found = recovery::read(directory, boot_id)?;
+    let mut ring = Keys::open(keys)?;
+    let found = recovery::read(directory, boot_id, &ring)?;
+    let used: Vec<String> = found.segments.values().map(|segment| segment.key.clone()).collect();
+    ring.retain(&used).map_err(|source| SpoolError::Keys { path: keys.to_owned(), source })?;
     let contents = Contents { segments: found.segments, active: None, state: found.state };
     let shared =
         Arc::new(Shared { directory: directory.to_owned(), bound, contents: Mutex::new(contents), _lock: lock });
@@ -122,6 +140,7 @@ pub fn open(directory: &Path, boot_id: &str, bound: u64) -> Result<Opened, Spool
         numbering,
         next_sequence: found.next_sequence,
         next_segment: found.next_segment,
+        keys: ring,
         file: None,
         record: Vec::new(),
     };
@@ -179,16 +198,15 @@ impl Writer {
     /// numbers already, and a flood must not be a means to erase them.
     pub fn append(&mut self, mut event: v1::Event) -> Result<u64, AppendError> {
         event.sequence = self.next_sequence;
-        self.record.clear();
-        frame::write(&event.encode_to_vec(), &mut self.record).ok_or(io::Error::from(io::ErrorKind::FileTooLarge))?;
-        let length = self.record.len() as u64;
+        let plain = event.encode_to_vec();
+        let length = (frame::HEADER + seal::OVERHEAD + plain.len()) as u64;
         let (bytes, active) = {
             let contents = self.shared.contents();
             (contents.bytes(), contents.active.and_then(|number| contents.segments.get(&number)).cloned())
         };
         let room = |segment: &Segment| segment.length + length <= self.segment_bytes();
         match (active.filter(room), self.file.take()) {
-            (Some(segment), Some(file)) if bytes + length <= self.shared.bound => self.write(file, &segment),
+            (Some(segment), Some(file)) if bytes + length <= self.shared.bound => self.write(file, &segment, &plain),
             (Some(_), Some(file)) => {
                 self.file = Some(file);
                 Err(AppendError::Full)
@@ -196,7 +214,7 @@ impl Writer {
             _ if bytes + length + numbering::HEADER_BYTES as u64 > self.shared.bound => Err(AppendError::Full),
             _ => {
                 let (file, segment) = self.start_segment()?;
-                self.write(file, &segment)
+                self.write(file, &segment, &plain)
             }
         }
     }
@@ -219,7 +237,8 @@ impl Writer {
     fn start_segment(&mut self) -> io::Result<(File, Segment)> {
         self.shared.contents().active = None;
         let number = self.next_segment;
-        let (file, segment) = segment::create(&self.shared.directory, number, &self.numbering, self.next_sequence)?;
+        let (file, segment) =
+            segment::create(&self.shared.directory, number, &self.numbering, self.next_sequence, &mut self.keys)?;
         self.next_segment += 1;
         let mut contents = self.shared.contents();
         contents.segments.insert(number, segment.clone());
@@ -228,7 +247,16 @@ impl Writer {
         Ok((file, segment))
     }
 
-    fn write(&mut self, mut file: File, segment: &Segment) -> Result<u64, AppendError> {
+    fn write(&mut self, mut file: File, segment: &Segment, plain: &[u8]) -> Result<u64, AppendError> {
+        let sealed = segment.sealer.seal(plain, &seal::place(segment.number, segment.length));
+        self.record.clear();
+        let framed = sealed.and_then(|sealed| {
+            frame::write(&sealed, &mut self.record).ok_or_else(|| io::ErrorKind::FileTooLarge.into())
+        });
+        if let Err(error) = framed {
+            self.file = Some(file);
+            return Err(error.into());
+        }
         if let Err(error) = file.write_all(&self.record) {
             // Half a record may have been written. If it cannot be cut off, the next event begins a new segment.
             if file.set_len(segment.length).is_ok() {

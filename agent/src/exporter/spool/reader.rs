@@ -7,13 +7,12 @@ use std::{
 };
 
 use plimsoll_proto::{limits, v1};
-use prost::Message as _;
 
 use super::{
     Shared,
     frame::{self, Frame},
     numbering::{Numbering, Position, State},
-    segment::Segment,
+    segment::{self, RECORD_BYTES, Segment},
 };
 
 /// Bytes read at once. More than one record has, so that a whole one is always seen.
@@ -161,8 +160,9 @@ fn decode(bytes: &[u8], segment: &Segment, offset: u64) -> Option<Batch> {
     while events.len() < BATCH_EVENTS {
         let rest = bytes.get(at..).unwrap_or_default();
         // Whatever else is here is looked at again with the next batch, where it comes first.
-        let Frame::Whole { payload, length } = frame::read(rest, limits::EVENT_BYTES) else { break };
-        let Ok(event) = v1::Event::decode(payload) else { break };
+        let Frame::Whole { payload, length } = frame::read(rest, RECORD_BYTES) else { break };
+        let record = offset + at as u64;
+        let Some(event) = segment::event(&segment.sealer, segment.number, record, payload) else { break };
         events.push(event);
         at += length;
     }

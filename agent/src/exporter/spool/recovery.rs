@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 use super::{
     SpoolError,
     numbering::{Numbering, State},
+    seal::Keys,
     segment::{self, Ending, Recovered, Segment},
 };
 
@@ -31,7 +32,7 @@ struct Scan {
     corrupt: u64,
 }
 
-pub(super) fn read(directory: &Path, boot_id: &str) -> Result<Found, SpoolError> {
+pub(super) fn read(directory: &Path, boot_id: &str, keys: &Keys) -> Result<Found, SpoolError> {
     let failed = |source| SpoolError::Directory { path: directory.to_owned(), source };
     let state = State::load(directory).map_err(failed)?;
     let mut paths = BTreeMap::new();
@@ -44,7 +45,7 @@ pub(super) fn read(directory: &Path, boot_id: &str) -> Result<Found, SpoolError>
     let mut scan = Scan::default();
     for (number, path) in &paths {
         let unreadable = |source| SpoolError::Read { path: path.clone(), source };
-        let recovered = segment::recover(path, *number).map_err(unreadable)?;
+        let recovered = segment::recover(path, *number, keys)?;
         recovered.repair(path).map_err(unreadable)?;
         scan.take(recovered);
     }

@@ -12,8 +12,10 @@ use prost::Message as _;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    SpoolError,
     frame::{self, Frame},
     numbering::{HEADER_BYTES, Numbering, framed},
+    seal::{self, Keys, OVERHEAD, Sealer, Wrapped},
 };
 
 #[derive(Serialize, Deserialize)]
@@ -21,6 +23,23 @@ struct Header {
     numbering: Numbering,
     /// Number of the first record.
     first: u64,
+    /// The key that the records are sealed with.
+    key: Wrapped,
+}
+
+/// What a segment's key is bound to.
+fn place(number: u64, numbering: &Numbering, first: u64) -> Vec<u8> {
+    let Numbering { boot_id, spool_id } = numbering;
+    format!("{number}\0{first}\0{spool_id}\0{boot_id}").into_bytes()
+}
+
+/// Bytes of a sealed record.
+pub(super) const RECORD_BYTES: usize = limits::EVENT_BYTES + OVERHEAD;
+
+/// The event that was sealed for this place; `None` if the bytes are other ones.
+pub(super) fn event(sealer: &Sealer, segment: u64, offset: u64, sealed: &[u8]) -> Option<v1::Event> {
+    let plain = sealer.open(sealed, &seal::place(segment, offset))?;
+    v1::Event::decode(plain.as_slice()).ok()
 }
 
 /// How a segment ends.
@@ -40,6 +59,9 @@ pub(super) struct Segment {
     pub(super) number: u64,
     pub(super) path: PathBuf,
     pub(super) numbering: Arc<Numbering>,
+    pub(super) sealer: Arc<Sealer>,
+    /// Id of the key that its own key is sealed with.
+    pub(super) key: String,
     /// Offset of the first record.
     pub(super) start: u64,
     /// Bytes up to the end of the last published record.
@@ -73,9 +95,12 @@ pub(super) fn create(
     number: u64,
     numbering: &Arc<Numbering>,
     first: u64,
+    keys: &mut Keys,
 ) -> io::Result<(File, Segment)> {
     let path = path(directory, number);
-    let header = framed(&Header { numbering: Numbering::clone(numbering), first })?;
+    let (sealer, key) = keys.issue(&place(number, numbering, first))?;
+    let wrapped_with = key.key.clone();
+    let header = framed(&Header { numbering: Numbering::clone(numbering), first, key })?;
     let mut file = File::options().append(true).create_new(true).open(&path)?;
     let written =
         file.write_all(&header).and_then(|()| file.sync_data()).and_then(|()| File::open(directory)?.sync_all());
@@ -85,12 +110,14 @@ pub(super) fn create(
         return Err(error);
     }
     let start = header.len() as u64;
-    Ok((file, Segment { number, path, numbering: Arc::clone(numbering), start, length: start }))
+    let (numbering, sealer) = (Arc::clone(numbering), Arc::new(sealer));
+    Ok((file, Segment { number, path, numbering, sealer, key: wrapped_with, start, length: start }))
 }
 
-/// Reads a file from end to end.
-pub(super) fn recover(path: &Path, number: u64) -> io::Result<Recovered> {
-    Ok(scan(&fs::read(path)?, path, number))
+/// Reads a file from end to end. One whose key is not among `keys` is left as it is: the error says how to go on.
+pub(super) fn recover(path: &Path, number: u64, keys: &Keys) -> Result<Recovered, SpoolError> {
+    let bytes = fs::read(path).map_err(|source| SpoolError::Read { path: path.to_owned(), source })?;
+    scan(&bytes, path, number, keys)
 }
 
 impl Recovered {
@@ -108,19 +135,25 @@ impl Recovered {
     }
 }
 
-fn scan(bytes: &[u8], path: &Path, number: u64) -> Recovered {
+fn scan(bytes: &[u8], path: &Path, number: u64, keys: &Keys) -> Result<Recovered, SpoolError> {
+    let unusable = |ending| Ok(Recovered { segment: None, first: 0, last: 0, ending });
     let (header, start) = match frame::read(bytes, HEADER_BYTES) {
         Frame::Whole { payload, length } => (serde_json::from_slice::<Header>(payload).ok(), length),
-        Frame::End | Frame::Torn => return Recovered { segment: None, first: 0, last: 0, ending: Ending::Torn },
-        Frame::Corrupt => return Recovered { segment: None, first: 0, last: 0, ending: Ending::Corrupt },
+        Frame::End | Frame::Torn => return unusable(Ending::Torn),
+        Frame::Corrupt => return unusable(Ending::Corrupt),
     };
-    let Some(header) = header else { return Recovered { segment: None, first: 0, last: 0, ending: Ending::Corrupt } };
+    let Some(header) = header else { return unusable(Ending::Corrupt) };
+    if !keys.has(&header.key) {
+        return Err(SpoolError::KeyMissing { path: path.to_owned(), key: header.key.key });
+    }
+    let opened = keys.unwrap(&header.key, &place(number, &header.numbering, header.first));
+    let Some(sealer) = opened else { return unusable(Ending::Corrupt) };
     let (mut at, mut last) = (start, header.first.saturating_sub(1));
     let ending = loop {
-        match frame::read(bytes.get(at..).unwrap_or_default(), limits::EVENT_BYTES) {
-            Frame::Whole { payload, length } => match v1::Event::decode(payload) {
-                Ok(event) => (at, last) = (at + length, event.sequence),
-                Err(_) => break Ending::Corrupt,
+        match frame::read(bytes.get(at..).unwrap_or_default(), RECORD_BYTES) {
+            Frame::Whole { payload, length } => match event(&sealer, number, at as u64, payload) {
+                Some(event) => (at, last) = (at + length, event.sequence),
+                None => break Ending::Corrupt,
             },
             Frame::End => break Ending::Clean,
             Frame::Torn => break Ending::Torn,
@@ -128,6 +161,8 @@ fn scan(bytes: &[u8], path: &Path, number: u64) -> Recovered {
         }
     };
     let numbering = Arc::new(header.numbering);
-    let segment = Segment { number, path: path.to_owned(), numbering, start: start as u64, length: at as u64 };
-    Recovered { segment: Some(segment), first: header.first, last, ending }
+    let (path, sealer) = (path.to_owned(), Arc::new(sealer));
+    let (start, length) = (start as u64, at as u64);
+    let segment = Segment { number, path, numbering, sealer, key: header.key.key, start, length };
+    Ok(Recovered { segment: Some(segment), first: header.first, last, ending })
 }

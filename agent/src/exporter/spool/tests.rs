@@ -7,7 +7,7 @@ fn event(path: &str) -> v1::Event {
 }
 
 fn open_at(directory: &Path, boot_id: &str) -> Opened {
-    open(directory, boot_id, MINIMUM_BYTES).unwrap()
+    open(directory, &directory.join("keys"), boot_id, MINIMUM_BYTES).unwrap()
 }
 
 /// Appends events called `/0`, `/1`, ...; each is large enough that a segment takes few.
@@ -47,10 +47,16 @@ fn cut(path: &Path, bytes: u64) {
     file.set_len(file.metadata().unwrap().len() - bytes).unwrap();
 }
 
-fn flip(path: &Path, needle: &[u8]) {
+/// Flips a bit in the middle of record `index`.
+fn flip(path: &Path, index: usize) {
     let mut bytes = fs::read(path).unwrap();
-    let at = bytes.windows(needle.len()).position(|window| window == needle).unwrap();
-    bytes[at] ^= 1;
+    // The header is a record too.
+    let (mut at, mut length) = (0, 0);
+    for _ in 0..=index + 1 {
+        at += length;
+        length = frame::HEADER + usize::try_from(u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap())).unwrap();
+    }
+    bytes[at + length / 2] ^= 1;
     fs::write(path, bytes).unwrap();
 }
 
@@ -116,7 +122,7 @@ fn corruption_in_the_middle_costs_the_rest_of_its_segment_and_is_counted() {
     fill(&mut first.writer, 40);
     let numbering = first.writer.numbering().clone();
     drop(first);
-    flip(&segments(directory.path())[0], b"/3xxx");
+    flip(&segments(directory.path())[0], 3);
     let mut second = open_at(directory.path(), BOOT);
     assert_eq!((second.corrupt, second.writer.numbering()), (1, &numbering));
     assert_eq!(fill(&mut second.writer, 1), [41]);
@@ -135,7 +141,7 @@ fn corruption_of_the_newest_records_begins_a_new_numbering() {
     fill(&mut first.writer, 3);
     let numbering = first.writer.numbering().clone();
     drop(first);
-    flip(&segments(directory.path())[0], b"/1xxx");
+    flip(&segments(directory.path())[0], 1);
     let mut second = open_at(directory.path(), BOOT);
     assert_eq!(second.corrupt, 1);
     assert_ne!(second.writer.numbering(), &numbering);
@@ -149,7 +155,7 @@ fn corruption_under_a_running_agent_is_counted_and_passed() {
     let directory = tempfile::tempdir().unwrap();
     let mut spool = open_at(directory.path(), BOOT);
     fill(&mut spool.writer, 3);
-    flip(&segments(directory.path())[0], b"/1xxx");
+    flip(&segments(directory.path())[0], 1);
     assert_eq!(numbers(&mut spool.reader), [1]);
     assert_eq!((spool.reader.take_corrupt(), spool.reader.take_corrupt()), (1, 0));
     fill(&mut spool.writer, 1);
@@ -220,6 +226,61 @@ fn a_lost_state_means_sending_again_and_no_number_twice() {
 fn a_directory_has_one_owner_and_a_bound_that_is_of_use() {
     let directory = tempfile::tempdir().unwrap();
     let _spool = open_at(directory.path(), BOOT);
-    assert!(matches!(open(directory.path(), BOOT, MINIMUM_BYTES), Err(SpoolError::InUse { .. })));
-    assert!(matches!(open(directory.path(), BOOT, 1), Err(SpoolError::TooSmall { bytes: 1 })));
+    assert!(matches!(
+        open(directory.path(), &directory.path().join("keys"), BOOT, MINIMUM_BYTES),
+        Err(SpoolError::InUse { .. })
+    ));
+    assert!(matches!(
+        open(directory.path(), &directory.path().join("keys"), BOOT, 1),
+        Err(SpoolError::TooSmall { bytes: 1 })
+    ));
+}
+
+#[test]
+fn nothing_of_an_event_lies_on_disk_in_the_clear() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut spool = open_at(directory.path(), BOOT);
+    fill(&mut spool.writer, 1);
+    let bytes = fs::read(&segments(directory.path())[0]).unwrap();
+    assert!(bytes.len() > 10_000 && !bytes.windows(4).any(|window| window == b"xxxx"));
+    assert_eq!(numbers(&mut spool.reader), [1]);
+}
+
+#[test]
+fn a_record_cut_at_any_byte_costs_that_record_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut first = open_at(directory.path(), BOOT);
+    for path in ["/a", "/b", "/c"] {
+        first.writer.append(event(path)).unwrap();
+    }
+    let path = segments(directory.path())[0].clone();
+    let numbering = first.writer.numbering().clone();
+    drop(first);
+    let whole = fs::read(&path).unwrap();
+    let last = frame::HEADER + seal::OVERHEAD + v1::Event { sequence: 3, ..event("/c") }.encoded_len();
+    for cut in 1..=last {
+        fs::write(&path, &whole[..whole.len() - cut]).unwrap();
+        let mut again = open_at(directory.path(), BOOT);
+        assert_eq!((again.corrupt, again.writer.numbering()), (0, &numbering), "{cut} bytes cut");
+        assert_eq!(numbers(&mut again.reader), [1, 2], "{cut} bytes cut");
+        assert_eq!(again.writer.append(event("/d")).unwrap(), 3);
+        drop(again);
+        for other in &segments(directory.path())[1..] {
+            fs::remove_file(other).unwrap();
+        }
+    }
+}
+
+#[test]
+fn without_its_keys_a_spool_is_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut first = open_at(directory.path(), BOOT);
+    fill(&mut first.writer, 1);
+    drop(first);
+    let (keys, kept) = (directory.path().join("keys"), directory.path().join("kept"));
+    fs::rename(&keys, &kept).unwrap();
+    let error = open(directory.path(), &keys, BOOT, MINIMUM_BYTES).unwrap_err();
+    assert!(matches!(error, SpoolError::KeyMissing { .. }), "{error}");
+    fs::rename(&kept, &keys).unwrap();
+    assert_eq!(numbers(&mut open_at(directory.path(), BOOT).reader), [1]);
 }

@@ -1,0 +1,12 @@
+//! Who is at the other end: SPIFFE IDs in certificates, the authorities that may vouch for them, and files that change.
+#![forbid(unsafe_code)]
+
+mod files;
+mod node;
+mod trust;
+
+pub use self::{
+    files::{FileError, Files, certificates, key},
+    node::{IdentityError, NodeIdentity, TrustDomain},
+    trust::{PeerFault, Trust, TrustError, fault},
+};
