@@ -91,3 +91,46 @@ impl Metrics {
         registry
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use super::*;
+
+    const HEAD: &str = "# Metrics of the collector\n\nWritten by the tests of plimsoll-collector: with `UPDATE_EXPECT=1` they \
+                        write it, without they fail if it is not what the\ncollector registers. It is served at `/metrics`, in \
+                        OpenMetrics. Label values come from closed sets in the code; nothing that\nan agent can name becomes \
+                        one, so that the number of series is bounded. [Events](events.md) has the values.\n\n\
+                        | Metric | Type | Labels | Meaning |\n|---|---|---|---|\n";
+
+    /// What a scrape says, with one series in every family.
+    fn scrape() -> String {
+        let metrics = Metrics::new();
+        let Metrics { refused_events, refused_batches, refused_queries, refused_connections, .. } = &*metrics;
+        for family in [refused_events, refused_batches, refused_queries, refused_connections] {
+            family.get_or_create(&Reason { reason: "x" }).inc();
+        }
+        metrics.losses.get_or_create(&Cause { cause: "x".to_owned() }).inc();
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &metrics.registry()).unwrap();
+        text
+    }
+
+    #[test]
+    fn the_document_has_what_is_registered() {
+        let text = scrape();
+        let mut document = HEAD.to_owned();
+        for line in text.lines().filter_map(|line| line.strip_prefix("# HELP ")) {
+            let (name, help) = line.split_once(' ').unwrap();
+            let kind = text.lines().find_map(|line| line.strip_prefix(&format!("# TYPE {name} "))).unwrap();
+            let shown = if kind == "counter" { format!("{name}_total") } else { name.to_owned() };
+            let series = text.lines().find_map(|line| line.strip_prefix(&format!("{shown}{{")));
+            let label =
+                series.and_then(|rest| rest.split_once('=')).map_or(String::new(), |(label, _)| format!("`{label}`"));
+            writeln!(document, "| `{shown}` | {kind} | {label} | {} |", help.trim_end_matches('.')).unwrap();
+        }
+        assert!(document.lines().count() > 15, "{document}");
+        expect_test::expect_file!["../../docs/metrics.md"].assert_eq(&document);
+    }
+}

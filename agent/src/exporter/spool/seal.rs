@@ -73,7 +73,7 @@ pub(super) struct Wrapped {
 #[derive(Clone, Serialize, Deserialize)]
 struct Key {
     id: String,
-    key: String,
+    secret: String,
     made_unix_s: u64,
 }
 
@@ -120,8 +120,8 @@ impl Keys {
     pub(super) fn issue(&mut self, place: &[u8]) -> io::Result<(Sealer, Wrapped)> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         if self.keys.last().is_none_or(|key| now.saturating_sub(key.made_unix_s) >= ROTATE.as_secs()) {
-            let (id, key) = (hex::encode(random::<8>()?), hex::encode(random::<KEY>()?));
-            self.keys.push(Key { id, key, made_unix_s: now });
+            let (id, secret) = (hex::encode(random::<8>()?), hex::encode(random::<KEY>()?));
+            self.keys.push(Key { id, secret, made_unix_s: now });
             if let Err(error) = self.save() {
                 self.keys.pop();
                 return Err(error);
@@ -164,7 +164,7 @@ impl Keys {
 
 impl Key {
     fn sealer(&self) -> io::Result<Sealer> {
-        Sealer::new(&hex::decode(&self.key).map_err(io::Error::other)?)
+        Sealer::new(&hex::decode(&self.secret).map_err(io::Error::other)?)
     }
 }
 
@@ -180,15 +180,15 @@ mod tests {
 
     #[test]
     fn what_was_sealed_opens_at_its_place_alone_and_unchanged() {
-        let sealer = Sealer::new(&[7; KEY]).unwrap();
-        let sealed = sealer.seal(b"a secret", &place(1, 2)).unwrap();
-        assert_eq!(sealer.open(&sealed, &place(1, 2)).unwrap(), b"a secret");
-        assert_eq!(sealer.open(&sealed, &place(1, 3)), None);
+        let own = Sealer::new(&[7; KEY]).unwrap();
+        let sealed = own.seal(b"a secret", &place(1, 2)).unwrap();
+        assert_eq!(own.open(&sealed, &place(1, 2)).unwrap(), b"a secret");
+        assert_eq!(own.open(&sealed, &place(1, 3)), None);
         for at in 0..sealed.len() {
             let mut changed = sealed.clone();
             changed[at] ^= 1;
-            assert_eq!(sealer.open(&changed, &place(1, 2)), None, "byte {at}");
-            assert_eq!(sealer.open(&sealed[..at], &place(1, 2)), None, "cut at {at}");
+            assert_eq!(own.open(&changed, &place(1, 2)), None, "byte {at}");
+            assert_eq!(own.open(&sealed[..at], &place(1, 2)), None, "cut at {at}");
         }
     }
 
@@ -205,7 +205,7 @@ mod tests {
         assert_ne!(second.key, first.key);
         let mut again = Keys::open(&path).unwrap();
         assert!(again.unwrap(&first, b"x").is_some() && again.unwrap(&first, b"y").is_none());
-        again.retain(&[first.key.clone()]).unwrap();
+        again.retain(std::slice::from_ref(&first.key)).unwrap();
         assert!(again.has(&first));
         again.retain(&[]).unwrap();
         let last = Keys::open(&path).unwrap();

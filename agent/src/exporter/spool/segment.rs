@@ -37,8 +37,8 @@ fn place(number: u64, numbering: &Numbering, first: u64) -> Vec<u8> {
 pub(super) const RECORD_BYTES: usize = limits::EVENT_BYTES + OVERHEAD;
 
 /// The event that was sealed for this place; `None` if the bytes are other ones.
-pub(super) fn event(sealer: &Sealer, segment: u64, offset: u64, sealed: &[u8]) -> Option<v1::Event> {
-    let plain = sealer.open(sealed, &seal::place(segment, offset))?;
+pub(super) fn event(sealer: &Sealer, segment: u64, offset: u64, record: &[u8]) -> Option<v1::Event> {
+    let plain = sealer.open(record, &seal::place(segment, offset))?;
     v1::Event::decode(plain.as_slice()).ok()
 }
 
