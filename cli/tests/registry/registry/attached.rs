@@ -17,10 +17,14 @@ MCowBQYDK2VwAyEA11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n\
 
 /// Compiles the image's SBOM as it is attached, with the given signers.
 fn compile(image: &Image, version: &str, more: &[&str]) -> Answer {
+    compile_as(image, &image.reference(), version, more)
+}
+
+/// The same, for the image by another reference.
+fn compile_as(image: &Image, reference: &str, version: &str, more: &[&str]) -> Answer {
     image.write("compiler.pem", ED25519);
     let (rootfs, key, output) = (image.path("rootfs"), image.path("compiler.pem"), image.path("list.json"));
-    let reference = image.reference();
-    let arguments = ["sbom", "compile", &reference, "--rootfs", &rootfs, "--signing-key", &key, "--output", &output];
+    let arguments = ["sbom", "compile", reference, "--rootfs", &rootfs, "--signing-key", &key, "--output", &output];
     plimsoll(&[&arguments, ["--list-version", version, "--json"].as_slice(), more].concat())
 }
 
@@ -110,6 +114,10 @@ fn buildkits_attestation_is_found_from_index_and_platform_digest() {
         assert_eq!((&document["place"], &document["subject"]), (&json!("buildkit"), &json!(image.digest)));
         assert_eq!(report["documents"].as_array().unwrap().len(), 1, "provenance is passed over");
     }
+    let compiled = compile_as(&image, &by_tag_and_digest, "1", &["--platform", "linux/amd64"]);
+    assert_eq!(compiled.code, 0, "{}", compiled.errors);
+    let report = compiled.json();
+    assert_eq!((&report["sbom_signer"], &report["coverage"]["sbom-digest"]), (&json!(null), &json!(1)));
     let key = image.path("release.pub");
     let refused = plimsoll(&["sbom", "verify", &by_index, "--platform", "linux/amd64", "--key", &key, "--json"]);
     assert_eq!((refused.code, &refused.json()["documents"][0]["failure"]), (1, &json!("unsigned")));
