@@ -271,6 +271,11 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
+    /// Waits until connections to it are taken, which nobody answers yet.
+    pub(crate) fn wait_until_it_listens(&self) -> anyhow::Result<()> {
+        wait_for("the agent to listen", || Ok(TcpStream::connect(self.admin).map(drop)?))
+    }
+
     /// Waits until it says that it is ready.
     pub(crate) fn wait_until_ready(&mut self) -> anyhow::Result<()> {
         self.daemon.wait_until_ready("the agent to be ready", self.admin)

@@ -16,6 +16,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         trial("faults::without_an_sbom_no_container_starts", without_an_sbom_no_container_starts),
         trial("faults::a_bad_reload_keeps_the_policy", a_bad_reload_keeps_the_policy),
         trial("faults::a_reload_switches_running_workloads", a_reload_switches_running_workloads),
+        trial("faults::a_reload_during_the_start_is_not_lost", a_reload_during_the_start_is_not_lost),
         trial("faults::an_ended_container_frees_its_workload", an_ended_container_frees_its_workload),
         trial("faults::a_task_cannot_leave_by_its_cgroup", a_task_cannot_leave_by_its_cgroup),
         trial("faults::2000_denials_with_a_full_ring_and_a_killed_agent", flood_and_agent_death),
@@ -82,6 +83,17 @@ fn a_reload_switches_running_workloads() -> Result<()> {
     let orphaned = container.exec(DROP_AND_RUN)?;
     ensure!(orphaned.status == SHELL_CANNOT_EXECUTE, "a policy that went away freed a running workload: {orphaned:?}");
     Ok(())
+}
+
+fn a_reload_during_the_start_is_not_lost() -> Result<()> {
+    let mut stage = stage()?;
+    stage.agent.daemon.kill()?;
+    stage.agent = stage.node.launch_agent()?;
+    // It waits for signals before it listens, and listens before it loads its programs.
+    stage.agent.wait_until_it_listens()?;
+    stage.agent.daemon.signal(libc::SIGHUP)?;
+    stage.agent.wait_until_ready()?;
+    stage.agent.metric_reaches("plimsoll_policy_reloads_total", 1).map(drop)
 }
 
 fn an_ended_container_frees_its_workload() -> Result<()> {
