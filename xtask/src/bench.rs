@@ -51,7 +51,9 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCo
 }
 
 fn table(output: &str) -> String {
-    output.lines().filter(|line| line.starts_with('|')).fold(String::new(), |table, line| table + line + "\n")
+    // A line of one mark parts two tables.
+    let lines = output.lines().filter(|line| line.starts_with('|')).map(|line| if line == "|" { "" } else { line });
+    lines.fold(String::new(), |table, line| table + line + "\n")
 }
 
 fn write(workspace: &Workspace, figures: &str) -> Result<()> {
