@@ -3,7 +3,7 @@
 use std::{
     fs::{self, OpenOptions},
     io::{self, Write as _},
-    os::unix::fs::symlink,
+    os::unix::{fs::symlink, process::ExitStatusExt as _},
     path::{Path, PathBuf},
     process::Command,
     sync::atomic::{AtomicBool, Ordering},
@@ -18,7 +18,7 @@ use crate::Attempt;
 struct Ends {
     /// As the listed content does.
     listed: u32,
-    /// As the other content does.
+    /// As the other content does, or half of it: by a signal.
     changed: u32,
     denied: u32,
     /// Open for writing, or gone for a moment.
@@ -30,7 +30,7 @@ impl Ends {
     fn execute(&mut self, file: &Path) -> anyhow::Result<()> {
         match Command::new(file).arg("--version").stdout(std::process::Stdio::null()).status() {
             Ok(status) if status.success() => self.listed += 1,
-            Ok(status) if status.code() == Some(1) => self.changed += 1,
+            Ok(status) if status.code() == Some(1) || status.signal().is_some() => self.changed += 1,
             Ok(status) => bail!("{} ended with {status}", file.display()),
             Err(error) => match error.raw_os_error() {
                 Some(libc::EPERM) => self.denied += 1,

@@ -35,7 +35,12 @@ impl CommandLine {
     fn arguments(&self) -> Vec<OsString> {
         let mut arguments: Vec<OsString> = Vec::new();
         let mut add = |name: &str, value: OsString| arguments.extend([OsString::from(name), value]);
-        add("-accel", self.accelerator.name().into());
+        // Emulated processors with a thread each were seen to run code that another of them had just patched away (`Oops: int3`).
+        let accelerator = match self.accelerator {
+            Accelerator::Kvm => Accelerator::Kvm.name(),
+            Accelerator::Emulated => "tcg,thread=single",
+        };
+        add("-accel", accelerator.into());
         let cpu = if self.accelerator == Accelerator::Kvm { "host" } else { "max" };
         add("-cpu", cpu.into());
         add("-smp", if self.icount { "1" } else { "2" }.into());
