@@ -86,26 +86,21 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCo
 
 /// The command line against Debian's `docker-registry` on loopback.
 fn registry(workspace: &Workspace) -> Result<ExitCode> {
-    let mut test = Command::new("cargo");
-    test.args(["test", "--package", "plimsoll-cli", "--test", REGISTRY]).current_dir(workspace.root());
-    step::shown("tests against a registry", &mut test)?;
-    Ok(ExitCode::SUCCESS)
+    of_packages(workspace, "tests against a registry", &["plimsoll-cli"], &["--test", REGISTRY])
 }
 
 /// The collector with real clients, SQLite and TLS: faults and who is refused.
 fn collector(workspace: &Workspace) -> Result<ExitCode> {
+    let packages = ["plimsoll-identity", "plimsoll-collector", "plimsoll-agent"];
+    let targets = ["--lib", "--test", COLLECTOR, "--test", "exporter", "--test", "spool"];
+    of_packages(workspace, "tests of the collector", &packages, &targets)
+}
+
+/// Some of this machine's tests alone.
+fn of_packages(workspace: &Workspace, label: &str, packages: &[&str], targets: &[&str]) -> Result<ExitCode> {
     let mut test = Command::new("cargo");
-    test.args([
-        "test",
-        "--package",
-        "plimsoll-identity",
-        "--package",
-        "plimsoll-collector",
-        "--package",
-        "plimsoll-agent",
-    ]);
-    test.args(["--lib", "--test", COLLECTOR, "--test", "exporter", "--test", "spool"]).current_dir(workspace.root());
-    step::shown("tests of the collector", &mut test)?;
+    test.arg("test").args(packages.iter().flat_map(|package| ["--package", package])).args(targets);
+    step::shown(label, test.current_dir(workspace.root()))?;
     Ok(ExitCode::SUCCESS)
 }
 

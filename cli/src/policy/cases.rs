@@ -4,8 +4,7 @@ mod document;
 
 use std::{
     fmt::Write as _,
-    fs::{self, File},
-    io::Read as _,
+    fs,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -16,12 +15,11 @@ use plimsoll_policy::{Image, Limits, Policy, compile, judge, parse};
 use serde::Serialize;
 
 use self::document::{Case, Document};
+use super::check::{self, MAX_DEPTH};
 use crate::output::{print, printable};
 
-/// Directories inside each other that are looked into.
-const MAX_DEPTH: usize = 16;
 /// Bytes of a file of cases.
-const MAX_BYTES: u64 = 1 << 20;
+const MAX_BYTES: usize = 1 << 20;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -125,10 +123,8 @@ fn outcomes(policy: &Policy, document: &Document, file: &Path) -> anyhow::Result
 }
 
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let unreadable = || format!("cannot read `{}`", path.display());
-    let mut text = Vec::new();
-    File::open(path).with_context(unreadable)?.take(MAX_BYTES.saturating_add(1)).read_to_end(&mut text)?;
-    ensure!(text.len() as u64 <= MAX_BYTES, "`{}` is larger than the limit of {MAX_BYTES} bytes", path.display());
+    let text = check::read(path, MAX_BYTES).with_context(|| format!("cannot read `{}`", path.display()))?;
+    ensure!(text.len() <= MAX_BYTES, "`{}` is larger than the limit of {MAX_BYTES} bytes", path.display());
     Ok(text)
 }
 

@@ -11,8 +11,10 @@ use std::{
 use plimsoll_policy::{Diagnostic, Limits, Policy, duplicate_names, parse_all};
 use serde::Serialize;
 
+use crate::output::printable;
+
 /// Directories inside each other that are looked into.
-const MAX_DEPTH: usize = 16;
+pub(super) const MAX_DEPTH: usize = 16;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -107,7 +109,7 @@ fn check_all(paths: &[PathBuf], limits: &Limits) -> (Findings, Vec<Policy>) {
     let mut policies = Vec::new();
     for file in files {
         findings.attempt(&file, |findings| {
-            let text = read(&file, limits)?;
+            let text = read(&file, limits.max_bytes)?;
             match parse_all(&file.to_string_lossy(), &text, limits) {
                 Ok(found) => policies.extend(found),
                 Err(problems) => {
@@ -124,8 +126,8 @@ fn check_all(paths: &[PathBuf], limits: &Limits) -> (Findings, Vec<Policy>) {
 }
 
 /// Reads a file, and no more of it than shows that it is too large.
-fn read(path: &Path, limits: &Limits) -> io::Result<Vec<u8>> {
-    let bound = u64::try_from(limits.max_bytes).map_err(io::Error::other)?.saturating_add(1);
+pub(super) fn read(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+    let bound = u64::try_from(limit).map_err(io::Error::other)?.saturating_add(1);
     let mut text = Vec::new();
     File::open(path)?.take(bound).read_to_end(&mut text)?;
     Ok(text)
@@ -212,11 +214,6 @@ impl Summary {
             line: policy.place.line,
         }
     }
-}
-
-/// A file name that cannot move a terminal's cursor.
-fn printable(name: &str) -> String {
-    name.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 #[cfg(test)]
