@@ -74,6 +74,7 @@ macro_rules! kernel_types {
     )*};
 }
 
+pub mod packet;
 pub mod socket;
 
 kernel_types! {

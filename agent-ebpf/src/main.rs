@@ -7,17 +7,20 @@ mod programs;
 
 use aya_ebpf::{
     EbpfContext as _,
-    macros::{cgroup_sock_addr, lsm, raw_tracepoint},
-    programs::{LsmContext, RawTracePointContext, SockAddrContext},
+    macros::{cgroup_skb, cgroup_sock_addr, lsm, raw_tracepoint},
+    programs::{LsmContext, RawTracePointContext, SkBuffContext, SockAddrContext},
 };
 use plimsoll_abi::{Hook, operation};
 use plimsoll_agent_ebpf::{
     cgroup, code, files,
     kernel::{
-        Attributes, Binprm, Cgroup, Dentry, File, Path, Vma, is_given, number, setattr_has_mapping,
+        Attributes, Binprm, Cgroup, Dentry, File, Path, Vma, is_given, number,
+        packet::Packet,
+        setattr_has_mapping,
         socket::{Given, Message, Request, Sock, Socket},
     },
-    label, network,
+    label,
+    network::{self, names},
 };
 
 /// `int task_alloc(struct task_struct *task, unsigned long clone_flags)`: a fork inherits its parent's label.
@@ -197,6 +200,13 @@ fn bind4(ctx: SockAddrContext) -> i32 {
 fn bind6(ctx: SockAddrContext) -> i32 {
     let given = Given::from_context(ctx.as_ptr().cast_const().cast());
     proceed(network::bind(given.ipv6(), given.port(), given.protocol()))
+}
+
+/// A packet that a socket is about to get; all of them pass.
+#[cgroup_skb(ingress)]
+fn answers(ctx: SkBuffContext) -> i32 {
+    names::learn(&Packet(&ctx));
+    proceed(0)
 }
 
 /// What a cgroup's hook answers: 1 to go ahead, 0 for `EPERM`.

@@ -4,14 +4,16 @@ use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC},
     btf_maps::InodeStorage,
     macros::{btf_map, map},
-    maps::{Array, HashMap, LpmTrie, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
 };
 use plimsoll_abi::{
-    AllowKey, AllowValue, CGROUP_MARKS as CGROUP_PLACES, FileFilter, FileKey, FileRule, Heartbeat, Label, MAX_TASKS,
-    MAX_WORKLOADS, ObjectKey, PathKey, PlaceKey, STAT_COUNT, TASK_MARKS as TASK_PLACES, TaskMark, Volume, VolumeKey,
-    WorkloadRecord,
+    AllowKey, AllowValue, CGROUP_MARKS as CGROUP_PLACES, FileFilter, FileKey, FileRule, Heartbeat, Label, Learnt,
+    LearntKey, MAX_LEARNT, MAX_NAMES, MAX_TASKS, MAX_WORKLOADS, NameKey, ObjectKey, PathKey, PlaceKey, STAT_COUNT,
+    TASK_MARKS as TASK_PLACES, TaskMark, Volume, VolumeKey, WorkloadRecord,
     network::{AddressKey, MAX_PREFIXES, PortRanges},
 };
+
+use crate::network::names::Answer;
 
 /// Allowed files of all allowlists. The enforcer writes and sizes it; full means that a policy is rejected whole.
 /// Not preallocated: a node's allowlists are far smaller than the bound.
@@ -70,6 +72,19 @@ pub static ADDRESSES: LpmTrie<AddressKey, PortRanges> = LpmTrie::with_max_entrie
 /// Allowlist id -> kinds of sockets that its policy names. Written by the enforcer; full means that a policy is rejected whole.
 #[map]
 pub static SOCKETS: HashMap<u32, u64> = HashMap::with_max_entries(4 * MAX_WORKLOADS, BPF_F_NO_PREALLOC);
+
+/// Names in rules with their ports, of all allowlists. The enforcer writes them; full means that a policy is rejected whole.
+#[map]
+pub static NAMES: HashMap<NameKey, PortRanges> = HashMap::with_max_entries(MAX_NAMES, BPF_F_NO_PREALLOC);
+
+/// Addresses that resolvers gave workloads for names in their rules. Written here alone. Full: the one that was not asked for
+/// longest is forgotten, and denied until its name is asked for again.
+#[map]
+pub static LEARNT: LruHashMap<LearntKey, Learnt> = LruHashMap::with_max_entries(MAX_LEARNT, 0);
+
+/// The resolver's answer that is being read on each CPU.
+#[map]
+pub static ANSWER: PerCpuArray<Answer> = PerCpuArray::with_max_entries(1, 0);
 
 /// Second, and events about connections from outside in it, of each CPU.
 #[map]

@@ -191,13 +191,18 @@ impl Container {
 
     /// Gives it addresses that it can connect to: from outside, since few containers may do that themselves.
     pub(crate) fn bring_up(&self) -> Result<()> {
-        let state = Command::new("runc").args(["state", &self.id]).output().context("cannot run `runc state`")?;
-        let state: Value = serde_json::from_slice(&state.stdout).context("runc's state is no JSON")?;
         let mut enter = Command::new("nsenter");
-        enter.args(["--net", "--target", &state["pid"].to_string(), "/payload/bin/plimsoll-actor", "network", "up"]);
+        enter.args(["--net", "--target", &self.pid()?.to_string(), "/payload/bin/plimsoll-actor", "network", "up"]);
         let output = enter.output().context("cannot run `nsenter`")?;
         ensure!(output.status.success(), "{output:?}");
         Ok(())
+    }
+
+    /// Its first process, as the node numbers it.
+    pub(crate) fn pid(&self) -> Result<u64> {
+        let state = Command::new("runc").args(["state", &self.id]).output().context("cannot run `runc state`")?;
+        let state: Value = serde_json::from_slice(&state.stdout).context("runc's state is no JSON")?;
+        state["pid"].as_u64().with_context(|| format!("runc's state has no pid: {state}"))
     }
 
     /// Runs a command in it to its end.

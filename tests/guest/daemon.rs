@@ -14,7 +14,7 @@ use anyhow::{Context as _, bail, ensure};
 use serde_json::Value;
 
 /// Long enough for an emulated machine with one slow core.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(4);
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Waits until `check` gives a value; its last error says why it never did.

@@ -21,6 +21,8 @@ mod demo;
 mod enforcement;
 mod faults;
 mod files;
+mod message;
+mod names;
 mod network;
 mod no_bpf;
 mod offer;
@@ -80,7 +82,14 @@ fn test() -> ExitCode {
 
 /// First what works without a policy, then what does not with one.
 fn all() -> Vec<Trial> {
-    let calm = [baseline::tests(), bypass::baselines(), enforcement::tests(), network::tests(), files::tests()];
+    let calm = [
+        baseline::tests(),
+        bypass::baselines(),
+        enforcement::tests(),
+        network::tests(),
+        names::tests(),
+        files::tests(),
+    ];
     let trouble = [bypass::denials(), faults::tests(), capacity::tests(), tamper::tests()];
     calm.into_iter().chain(trouble).chain([budget::tests(), stress::tests(), selftests::tests()]).flatten().collect()
 }

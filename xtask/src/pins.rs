@@ -55,14 +55,15 @@ pub(crate) const HOST_PACKAGES: &[&str] = &[
 ];
 
 /// Packages of the guest's root file system, beside Debian's essential ones.
-pub(crate) const GUEST_PACKAGES: &[&str] = &["bpftool", "busybox", "iproute2", "libgcc-s1", "mount", "procps", "runc"];
+pub(crate) const GUEST_PACKAGES: &[&str] =
+    &["bpftool", "busybox", "dnsmasq-base", "iproute2", "libgcc-s1", "mount", "procps", "runc"];
 
 /// The package of the kernel's source whose tests guests run.
 pub(crate) const SELFTESTS: &str = "linux-source-6.1";
 
 /// Kernel modules that guests load, with what they depend on; one that is built in is no matter.
 pub(crate) const MODULES: &[&str] =
-    &["virtio_pci", "virtio_blk", "overlay", "binfmt_misc", "loop", "vsock", "af_alg", "sctp"];
+    &["virtio_pci", "virtio_blk", "overlay", "binfmt_misc", "loop", "vsock", "af_alg", "sctp", "veth"];
 
 /// The meta-package that depends on the newest signed cloud image of a kernel series.
 pub(crate) fn kernel_package(kernel: Kernel) -> &'static str {

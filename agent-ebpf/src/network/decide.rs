@@ -24,7 +24,7 @@ const ICMPV6: u32 = 58;
 const MAPPED: u32 = u32::from_ne_bytes([0, 0, 0xff, 0xff]);
 
 /// Bits of a key whose whole address is given.
-const HOST: u32 = SCOPE_BITS + 8 * ADDRESS_LEN as u32;
+pub(super) const HOST: u32 = SCOPE_BITS + 8 * ADDRESS_LEN as u32;
 
 /// One end of a connection, as rules speak of it.
 #[derive(Clone, Copy)]
@@ -69,11 +69,7 @@ fn bytes(words: [u32; 4]) -> [u8; ADDRESS_LEN] {
 /// [`NO_RULE`].
 #[inline(always)]
 pub fn decide(state: u64, flow: &Flow) -> Decision {
-    let protocols = match flow.protocol {
-        TCP | MPTCP => protocol::TCP,
-        UDP => protocol::UDP,
-        other => return permitted_kind(state, kind_of(other)),
-    };
+    let Some(protocols) = protocols(flow.protocol) else { return permitted_kind(state, kind_of(flow.protocol)) };
     let address = AddressKey { allowlist: state::allowlist(state), scope: flow.scope, address: flow.address };
     let Some(ranges) = ADDRESSES.get(Key::new(HOST, address)) else { return denied(state, NO_RULE) };
     match matching(ranges, flow.port, protocols) {
@@ -82,8 +78,18 @@ pub fn decide(state: u64, flow: &Flow) -> Decision {
     }
 }
 
+/// The protocol as rules name it; `None` for those that they do not know.
 #[inline(always)]
-fn matching(ranges: &PortRanges, port: u16, protocols: u16) -> Option<u16> {
+pub(super) fn protocols(protocol: u32) -> Option<u16> {
+    match protocol {
+        TCP | MPTCP => Some(protocol::TCP),
+        UDP => Some(protocol::UDP),
+        _ => None,
+    }
+}
+
+#[inline(always)]
+pub(super) fn matching(ranges: &PortRanges, port: u16, protocols: u16) -> Option<u16> {
     for index in 0..MAX_PORT_RANGES {
         if index >= ranges.count as usize {
             return None;

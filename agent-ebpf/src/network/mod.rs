@@ -2,6 +2,7 @@
 //! sockets it makes.
 
 pub mod decide;
+pub mod names;
 
 use plimsoll_abi::{
     Hook, Reason, Stat, Verdict,
@@ -32,7 +33,19 @@ const CONTROL_HEADER: usize = 16;
 #[inline(always)]
 pub fn reach(address: Address, port: u16, protocol: u32, hook: Hook) -> i32 {
     let Some(subject) = governed() else { return 0 };
-    settle(&subject, &Flow::new(scope::EGRESS, address, port, protocol), hook)
+    let flow = Flow::new(scope::EGRESS, address, port, protocol);
+    let decision = standing(&subject).unwrap_or_else(|| reachable(&subject, &flow));
+    conclude(&Report { peer: peer(&flow), ..Report::new(&subject, decision, hook) })
+}
+
+/// By its address, or by a name that a resolver gave it for.
+#[inline(always)]
+fn reachable(subject: &Subject, flow: &Flow) -> Decision {
+    let decision = decide(subject.state, flow);
+    if matches!(decision.verdict, Verdict::Allow) || subject.state & state::NAME_RULES == 0 {
+        return decision;
+    }
+    names::decide(subject, flow).unwrap_or(decision)
 }
 
 /// Decides on an own end that a task asks for. Where the kernel is to choose the port it passes, since that is how clients

@@ -11,7 +11,8 @@ use std::{
 use aya::{
     Btf, BtfError, Ebpf,
     programs::{
-        CgroupAttachMode, CgroupSockAddr, FEntry, FExit, Lsm, Program, ProgramError, RawTracePoint, links::FdLink,
+        CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSockAddr, FEntry, FExit, Lsm, Program, ProgramError,
+        RawTracePoint, links::FdLink,
     },
 };
 use plimsoll_abi::{ObjectKind, state};
@@ -25,6 +26,8 @@ pub enum Feature {
     Files,
     /// Network rules.
     Network,
+    /// Names in network rules.
+    Names,
     /// A set of capabilities.
     Capabilities,
     /// Files of the kernel and of Plimsoll, for workloads that can reach them.
@@ -32,13 +35,14 @@ pub enum Feature {
 }
 
 impl Feature {
-    const ALL: &'static [Self] = &[Self::Files, Self::Network, Self::Capabilities, Self::Reach];
+    const ALL: &'static [Self] = &[Self::Files, Self::Network, Self::Names, Self::Capabilities, Self::Reach];
 
     /// Whether a workload in `state` needs it.
     fn is_needed_by(self, state: u64) -> bool {
         let any = match self {
             Self::Files => state::FILE_RULES | state::SCRIPTS,
             Self::Network => state::NETWORK_RULES,
+            Self::Names => state::NAME_RULES,
             Self::Capabilities => state::CAPABILITIES,
             Self::Reach => state::REACH,
         };
@@ -49,6 +53,7 @@ impl Feature {
         match self {
             Self::Files => FILES,
             Self::Network => NETWORK,
+            Self::Names => NAMES,
             Self::Capabilities => CAPABILITIES,
             Self::Reach => REACH,
         }
@@ -62,6 +67,8 @@ enum Place {
     RawTracepoint,
     /// The root of the cgroup hierarchy: every socket of the node.
     SocketAddress,
+    /// The same root: every packet that a socket of the node gets.
+    SocketPacket,
     FunctionEntry,
     FunctionExit,
 }
@@ -126,6 +133,9 @@ const NETWORK: &[Hook] = &[
     lsm("socket_sendmsg"),
     lsm("inet_conn_request"),
 ];
+
+/// Attached while network rules have names.
+const NAMES: &[Hook] = &[Hook { place: Place::SocketPacket, ..lsm("answers") }];
 
 /// Attached as long as Plimsoll is on the node, in this order: maintenance of labels and cgroups goes first, so that no check
 /// meets a task that a fork should have labelled.
@@ -389,6 +399,7 @@ fn load(ebpf: &mut Ebpf, hook: Hook, btf: &Btf) -> Result<bool, SensorError> {
         Place::Lsm => <&mut Lsm>::try_from(program).and_then(|lsm| lsm.load(hook.target, btf)),
         Place::RawTracepoint => <&mut RawTracePoint>::try_from(program).and_then(RawTracePoint::load),
         Place::SocketAddress => <&mut CgroupSockAddr>::try_from(program).and_then(CgroupSockAddr::load),
+        Place::SocketPacket => <&mut CgroupSkb>::try_from(program).and_then(CgroupSkb::load),
         Place::FunctionEntry => <&mut FEntry>::try_from(program).and_then(|entry| entry.load(hook.target, btf)),
         Place::FunctionExit => <&mut FExit>::try_from(program).and_then(|exit| exit.load(hook.target, btf)),
     };
@@ -417,6 +428,11 @@ fn link(program: &mut Program, hook: Hook, cgroups: &File) -> Result<FdLink, Pro
             // pass.
             let link = address.attach(cgroups, CgroupAttachMode::Single)?;
             address.take_link(link)?.try_into().map_err(|error| ProgramError::IOError(io::Error::other(error)))?
+        }
+        Place::SocketPacket => {
+            let packet = <&mut CgroupSkb>::try_from(program)?;
+            let link = packet.attach(cgroups, CgroupSkbAttachType::Ingress, CgroupAttachMode::Single)?;
+            packet.take_link(link)?.try_into().map_err(|error| ProgramError::IOError(io::Error::other(error)))?
         }
         Place::FunctionEntry => {
             let entry = <&mut FEntry>::try_from(program)?;

@@ -106,7 +106,12 @@ impl Maps {
                 allow: AllowMap(typed(take(map_names::ALLOW)?, map_names::ALLOW)?),
                 cgroups: CgroupMap { marks, map: typed(take(map_names::CGROUPS)?, map_names::CGROUPS)? },
                 slots: WorkloadSlots::share(take(map_names::WORKLOADS)?)?,
-                network: NetworkMaps::new(take(map_names::ADDRESSES)?, take(map_names::SOCKETS)?)?,
+                network: NetworkMaps::new(
+                    take(map_names::ADDRESSES)?,
+                    take(map_names::SOCKETS)?,
+                    take(map_names::NAMES)?,
+                    files.key(),
+                )?,
                 capabilities: CapabilityMap(typed(take(map_names::CAPABILITIES)?, map_names::CAPABILITIES)?),
                 files,
             },

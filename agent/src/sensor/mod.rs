@@ -37,6 +37,8 @@ const MAPS: &[&str] = &[
     map_names::SEQUENCE,
     map_names::ADDRESSES,
     map_names::SOCKETS,
+    map_names::NAMES,
+    map_names::LEARNT,
     map_names::CAPABILITIES,
     map_names::AGENTS,
     map_names::PLACES,

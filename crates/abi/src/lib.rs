@@ -7,6 +7,7 @@
 mod event;
 mod file;
 mod guard;
+mod name;
 pub mod network;
 mod policy;
 mod stat;
@@ -20,6 +21,10 @@ pub use file::{
     MAX_VOLUMES, PathHash, PathKey, SHORT_NAME, Volume, VolumeKey, operation,
 };
 pub use guard::{Heartbeat, ObjectKey, ObjectKind, PlaceKey, protection};
+pub use name::{
+    LONGEST_STAY, Learnt, LearntKey, LearntName, MAX_DOMAIN, MAX_LEARNT, MAX_NAMES, NAMES_OF_ADDRESS, NameKey,
+    SHORTEST_STAY, name_kind,
+};
 pub use policy::{
     AllowKey, AllowValue, CGROUP_MARKS, Label, MAX_INCARNATION, MAX_TASKS, MAX_WORKLOADS, Offsets, TASK_MARKS,
     TaskMark, WorkloadRecord, access, state,
@@ -27,7 +32,7 @@ pub use policy::{
 pub use stat::{STAT_COUNT, Stat};
 
 /// Version of every layout in this crate; part of the pin directory's name, so that two versions never share a map.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// Names of the maps, as the kernel object declares them and as they are pinned.
 pub mod map_names {
@@ -54,6 +59,10 @@ pub mod map_names {
     pub const SEQUENCE: &str = "SEQUENCE";
     /// Trie: [`super::network::AddressKey`] -> [`super::network::PortRanges`]. Written by the enforcer alone.
     pub const ADDRESSES: &str = "ADDRESSES";
+    /// Hash: [`super::NameKey`] -> [`super::network::PortRanges`]. Written by the enforcer alone.
+    pub const NAMES: &str = "NAMES";
+    /// LRU hash: [`super::LearntKey`] -> [`super::Learnt`]. Written in the kernel alone.
+    pub const LEARNT: &str = "LEARNT";
     /// Hash: allowlist id (`u32`) -> bits of [`super::network::socket`] (`u64`). Written by the enforcer alone.
     pub const SOCKETS: &str = "SOCKETS";
     /// Hash: allowlist id (`u32`) -> the capabilities that may be used, one bit each (`u64`). Written by the enforcer alone.

@@ -28,6 +28,8 @@ pub mod scope {
     pub const BIND: u32 = 1;
     /// The far end of a connection that comes in; the port is the own one.
     pub const INGRESS: u32 = 2;
+    /// A resolver whose answers count: its own address. Ports are of no account.
+    pub const RESOLVER: u32 = 3;
     /// Added for IPv6.
     pub const IPV6: u32 = 1 << 8;
 }

@@ -42,6 +42,9 @@ pub mod state {
     /// A changed copy of an image file may run if its content was verified to be a listed one.
     pub const VERIFIED_COPIES: u64 = 1 << 40;
 
+    /// Network rules have names, which lie under the allowlist's id.
+    pub const NAME_RULES: u64 = 1 << 41;
+
     /// The runtime gave the container means to reach files of the node: a capability, a namespace or a mount beyond the usual.
     pub const REACH: u64 = 1 << 43;
 

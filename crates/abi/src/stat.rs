@@ -80,6 +80,10 @@ stats! {
     InjectDenied = "inject_denied",
     /// Code injections that enforcement would have denied.
     InjectAudited = "inject_audited",
+    /// Addresses of names in rules that resolvers' answers gave.
+    AddressLearnt = "address_learnt",
+    /// Answers of resolvers to workloads with names in rules that could not be read to their end: what was not read is denied.
+    AnswerUnreadable = "answer_unreadable",
     /// Tasks that were to be killed, since their hook cannot refuse, and could not be: what they began went ahead.
     KillFailed = "kill_failed",
 }

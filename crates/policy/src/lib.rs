@@ -33,8 +33,8 @@ pub use evaluate::{Access, FileObject, evaluate};
 pub use evaluate_files::{FileAccess, FilePath, ScriptAccess, evaluate_file, evaluate_script};
 pub use hardening::{Capabilities, Forbidden, Hardening};
 pub use network::{
-    Cidr, Direction, InvalidCidr, Network, NetworkAccess, NetworkRule, Peers, Ports, Prefix, Protocols, SOCKET_KINDS,
-    evaluate_network,
+    Cidr, Direction, InvalidCidr, InvalidName, Name, NamePattern, Network, NetworkAccess, NetworkRule, Peers, Ports,
+    Prefix, Protocols, SOCKET_KINDS, evaluate_network,
 };
 pub use policy::{
     Addition, AnonymousExec, FileRule, LabelSelector, Mode, PathPattern, Policy, SbomTrust, Scripts, Selector,

@@ -8,7 +8,7 @@ use aya::{
     },
 };
 use plimsoll_abi::{
-    map_names,
+    NameKey, PathKey, map_names,
     network::{AddressKey, PortRanges},
 };
 
@@ -17,20 +17,51 @@ use super::{MapError, absent_is_fine, pods, refused, typed};
 pods! {
     PodAddress wraps AddressKey;
     PodRanges wraps PortRanges;
+    PodName wraps NameKey;
 }
 
-/// Prefixes of addresses, and kinds of sockets, of all allowlists.
+/// Prefixes of addresses, names, and kinds of sockets, of all allowlists.
 pub struct NetworkMaps {
     addresses: LpmTrie<MapData, PodAddress, PodRanges>,
     sockets: HashMap<MapData, u32, u64>,
+    names: HashMap<MapData, PodName, PodRanges>,
+    key: PathKey,
 }
 
 /// A prefix: bits of the key that count, and the key.
 pub type PrefixKey = (u32, AddressKey);
 
 impl NetworkMaps {
-    pub(super) fn new(addresses: Map, sockets: Map) -> Result<Self, MapError> {
-        Ok(Self { addresses: typed(addresses, map_names::ADDRESSES)?, sockets: typed(sockets, map_names::SOCKETS)? })
+    pub(super) fn new(addresses: Map, sockets: Map, names: Map, key: PathKey) -> Result<Self, MapError> {
+        Ok(Self {
+            addresses: typed(addresses, map_names::ADDRESSES)?,
+            sockets: typed(sockets, map_names::SOCKETS)?,
+            names: typed(names, map_names::NAMES)?,
+            key,
+        })
+    }
+
+    /// The key by which names are hashed.
+    pub fn key(&self) -> PathKey {
+        self.key
+    }
+
+    /// Adds or replaces one name.
+    pub fn insert_name(&mut self, name: NameKey, ranges: PortRanges) -> Result<(), MapError> {
+        self.names
+            .insert(PodName(name), PodRanges(ranges), 0)
+            .map_err(|source| refused(map_names::NAMES, "an insertion", source))
+    }
+
+    /// Drops one name; that it is not there is no error.
+    pub fn remove_name(&mut self, name: NameKey) -> Result<(), MapError> {
+        absent_is_fine(self.names.remove(&PodName(name)), map_names::NAMES)
+    }
+
+    /// All names.
+    pub fn names(&self) -> Result<Vec<NameKey>, MapError> {
+        let keys = self.names.keys().map(|key| key.map(|key| key.0));
+        keys.map(|key| key.map_err(|source| refused(map_names::NAMES, "reading", source))).collect()
     }
 
     /// Adds or replaces one prefix.

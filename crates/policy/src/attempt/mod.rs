@@ -91,6 +91,9 @@ pub enum Undecided {
     /// No address, or none that can be read.
     #[error("the address is not known")]
     Address,
+    /// A rule by name would allow it, if a resolver gave the address for that name.
+    #[error("the names that the address was given for are not known")]
+    Names,
     /// A word for an operation that this version does not know.
     #[error("the operation is not known")]
     Operation,

@@ -7,7 +7,7 @@ use plimsoll_abi::{Hook, Reason, Verdict};
 use super::{Answer, Attempt, Undecided};
 use crate::{
     compile::CompiledPolicy,
-    network::{Direction, NetworkAccess, evaluate_network},
+    network::{Direction, NetworkAccess, evaluate_network, may_be_a_names},
     policy::Mode,
 };
 
@@ -30,6 +30,9 @@ pub(super) fn judge(policy: &CompiledPolicy, attempt: &Attempt<'_>, hook: Hook) 
     let access =
         NetworkAccess::Address { direction, address, port, protocol: number(protocol).ok_or(Undecided::Address)? };
     let (verdict, reason, index) = evaluate_network(policy, &access);
+    if verdict != Verdict::Allow && may_be_a_names(network, &access) {
+        return Err(Undecided::Names);
+    }
     let rule = match index.and_then(|index| network.rules.get(index)) {
         Some(rule) => rule.to_string(),
         None if reason == Reason::Listed => "`network.sockets`".to_owned(),

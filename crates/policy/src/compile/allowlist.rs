@@ -165,7 +165,10 @@ impl CompiledPolicy {
     pub fn state(&self, allowlist: u32) -> u64 {
         let enforce = if self.mode == Mode::Enforce { state::ENFORCE } else { 0 };
         let anonymous = if self.anonymous_exec == AnonymousExec::Allow { state::ALLOW_ANONYMOUS_EXEC } else { 0 };
-        let network = if self.network.is_some() { state::NETWORK_RULES } else { 0 };
+        let network = self
+            .network
+            .as_ref()
+            .map_or(0, |network| state::NETWORK_RULES | if network.names.is_empty() { 0 } else { state::NAME_RULES });
         let files = if self.files.is_empty() { 0 } else { state::FILE_RULES };
         let scripts = if self.scripts == Scripts::Image { state::SCRIPTS } else { 0 };
         let rules = network | files | scripts | self.hardening.state();

@@ -30,7 +30,7 @@ pub(super) static SELECTOR: Shape = Shape { name: "`spec.selector`", fields: &["
 pub(super) static IMAGE: Shape = Shape { name: "`spec.selector.image`", fields: &["digest", "reference"] };
 pub(super) static ADDITION: Shape = Shape { name: "an entry of `spec.allow`", fields: &["path", "sha256", "reason"] };
 pub(super) static NETWORK: Shape =
-    Shape { name: "`spec.network`", fields: &["loopback", "egress", "bind", "ingress", "sockets"] };
+    Shape { name: "`spec.network`", fields: &["loopback", "resolvers", "egress", "bind", "ingress", "sockets"] };
 pub(super) static EGRESS: Shape =
     Shape { name: "an entry of `spec.network.egress`", fields: &["cidr", "dns", "ports", "protocol"] };
 pub(super) static BIND: Shape =

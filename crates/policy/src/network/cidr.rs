@@ -61,6 +61,11 @@ impl Cidr {
         Self { ipv6, network: bits & mask(length), length }
     }
 
+    /// One address.
+    pub const fn host(address: IpAddr) -> Self {
+        Self::new(address, IPV6_BITS)
+    }
+
     /// Whether all of `other` lies in it.
     pub fn contains(&self, other: &Self) -> bool {
         self.ipv6 == other.ipv6 && self.length <= other.length && other.network & mask(self.length) == self.network

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use plimsoll_abi::{Reason, Verdict, network::socket};
 
-use super::{Cidr, Direction, Network, Protocols};
+use super::{Cidr, Direction, Network, NetworkRule, Peers, Protocols};
 use crate::{compile::CompiledPolicy, policy::Mode};
 
 /// One thing that a task wants of the network.
@@ -62,29 +62,48 @@ fn address_rule(
     port: u16,
     protocol: u32,
 ) -> (bool, Option<usize>) {
-    let stream = match protocol {
-        TCP | MPTCP => true,
-        UDP => false,
-        // Which kinds of sockets there may be is all that a policy says of other protocols.
-        other => return (network.sockets & kind_of_protocol(other) != 0, None),
-    };
+    // Which kinds of sockets there may be is all that a policy says of other protocols.
+    let Some(stream) = is_stream(protocol) else { return (network.sockets & kind_of_protocol(protocol) != 0, None) };
     // No address at all means the machine itself.
     let address = match address {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) if direction == Direction::Egress => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(Ipv6Addr::UNSPECIFIED) if direction == Direction::Egress => Ipv6Addr::LOCALHOST.into(),
         other => other,
     };
-    let host = Cidr::new(address, 128);
+    let host = Cidr::host(address);
     let rule = network.rules.iter().position(|rule| {
-        let protocol = match rule.protocols {
+        rule.direction == direction
+            && rule.permits(port, stream)
+            && rule.peers.prefixes().iter().any(|cidr| cidr.contains(&host))
+    });
+    (rule.is_some(), rule)
+}
+
+/// Whether a rule by name would allow it, if a resolver gave the address for that name.
+pub(crate) fn may_be_a_names(network: &Network, access: &NetworkAccess) -> bool {
+    let NetworkAccess::Address { direction: Direction::Egress, port, protocol, .. } = *access else { return false };
+    let Some(stream) = is_stream(protocol) else { return false };
+    network.rules.iter().any(|rule| matches!(rule.peers, Peers::Name(_)) && rule.permits(port, stream))
+}
+
+/// Whether a protocol is TCP, or UDP; rules know no other.
+fn is_stream(protocol: u32) -> Option<bool> {
+    match protocol {
+        TCP | MPTCP => Some(true),
+        UDP => Some(false),
+        _ => None,
+    }
+}
+
+impl NetworkRule {
+    fn permits(&self, port: u16, stream: bool) -> bool {
+        let protocol = match self.protocols {
             Protocols::Any => true,
             Protocols::Tcp => stream,
             Protocols::Udp => !stream,
         };
-        let port = rule.ports.is_empty() || rule.ports.iter().any(|ports| (ports.first..=ports.last).contains(&port));
-        rule.direction == direction && protocol && port && rule.peers.prefixes().iter().any(|cidr| cidr.contains(&host))
-    });
-    (rule.is_some(), rule)
+        protocol && (self.ports.is_empty() || self.ports.iter().any(|ports| (ports.first..=ports.last).contains(&port)))
+    }
 }
 
 fn kind_of_protocol(protocol: u32) -> u64 {

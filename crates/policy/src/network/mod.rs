@@ -2,16 +2,19 @@
 
 mod cidr;
 mod evaluate;
+mod name;
 mod prefixes;
 
-use std::fmt;
+use std::{fmt, net::IpAddr};
 
-use plimsoll_abi::network::{MAX_PORT_RANGES, protocol, scope, socket};
+use plimsoll_abi::network::{AddressKey, MAX_PORT_RANGES, PortRanges, protocol, scope, socket};
 use serde::{Serialize, Serializer};
 
+pub(crate) use self::evaluate::may_be_a_names;
 pub use self::{
     cidr::{Cidr, InvalidCidr},
     evaluate::{NetworkAccess, evaluate_network},
+    name::{InvalidName, Name, NamePattern},
     prefixes::Prefix,
 };
 use crate::diagnostic::Place;
@@ -24,6 +27,11 @@ pub struct Network {
     pub rules: Vec<NetworkRule>,
     /// Kinds of sockets allowed beside the usual ones; bits of [`plimsoll_abi::network::socket`].
     pub sockets: u64,
+    /// Whose answers say which addresses a name has.
+    pub resolvers: Vec<IpAddr>,
+    /// Names in rules as the kernel holds them.
+    #[serde(skip)]
+    pub names: Vec<Name>,
     /// The rules as the kernel holds them, in the order of scope and prefix.
     #[serde(skip)]
     pub prefixes: Vec<Prefix>,
@@ -38,9 +46,18 @@ pub(crate) struct TooManyRanges {
 
 impl Network {
     /// Merges enclosing rules into every prefix.
-    pub(crate) fn new(rules: Vec<NetworkRule>, sockets: u64) -> Result<Self, TooManyRanges> {
-        let prefixes = prefixes::merge(&rules)?;
-        Ok(Self { rules, sockets, prefixes })
+    pub(crate) fn new(rules: Vec<NetworkRule>, resolvers: Vec<IpAddr>, sockets: u64) -> Result<Self, TooManyRanges> {
+        let (prefixes, names) = (prefixes::merge(&rules)?, name::merge(&rules)?);
+        Ok(Self { rules, sockets, resolvers, names, prefixes })
+    }
+
+    /// Resolvers as the kernel holds them under `allowlist`: bits that count, key, value.
+    pub fn kernel_resolvers(&self, allowlist: u32) -> impl Iterator<Item = (u32, AddressKey, PortRanges)> {
+        self.resolvers.iter().map(move |resolver| {
+            let host = Cidr::host(*resolver);
+            let key = AddressKey { allowlist, scope: scope::RESOLVER | host.family(), address: host.octets() };
+            (host.key_bits(), key, prefixes::kernel_ranges(&[]))
+        })
     }
 }
 
@@ -96,23 +113,26 @@ impl Direction {
 }
 
 /// Which addresses a rule is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Peers {
     /// All of them.
     Any,
     /// Those in a prefix.
     Cidr(Cidr),
+    /// Those that a resolver has given for a name.
+    Name(NamePattern),
     /// The machine itself, as its loopback interface has it.
     Loopback,
 }
 
 impl Peers {
-    /// The prefixes that make it up.
-    fn prefixes(self) -> Vec<Cidr> {
+    /// The prefixes that make it up; a name's addresses are not known before they are asked for.
+    fn prefixes(&self) -> Vec<Cidr> {
         match self {
             Self::Any => vec![Cidr::EVERY_IPV4, Cidr::EVERY_IPV6],
-            Self::Cidr(cidr) => vec![cidr],
+            Self::Cidr(cidr) => vec![*cidr],
+            Self::Name(_) => Vec::new(),
             Self::Loopback => vec![Cidr::LOOPBACK_IPV4, Cidr::LOOPBACK_IPV6],
         }
     }
@@ -198,6 +218,7 @@ impl fmt::Display for Peers {
         match self {
             Self::Any => f.write_str("any address"),
             Self::Cidr(cidr) => cidr.fmt(f),
+            Self::Name(pattern) => pattern.fmt(f),
             Self::Loopback => f.write_str("loopback"),
         }
     }

@@ -22,14 +22,18 @@ impl Prefix {
     pub fn kernel(&self, allowlist: u32) -> (u32, AddressKey, PortRanges) {
         let scope = self.direction.scope() | self.cidr.family();
         let key = AddressKey { allowlist, scope, address: self.cidr.octets() };
-        let unused = PortRange { first: u16::MAX, last: 0, protocols: 0, rule: NO_RULE };
-        let mut ranges = [unused; MAX_PORT_RANGES];
-        for (slot, range) in ranges.iter_mut().zip(&self.ranges) {
-            *slot = *range;
-        }
-        let count = u32::try_from(self.ranges.len()).unwrap_or(0);
-        (self.cidr.key_bits(), key, PortRanges { count, reserved: 0, ranges })
+        (self.cidr.key_bits(), key, kernel_ranges(&self.ranges))
     }
+}
+
+/// Ranges as the kernel holds them; there are at most [`MAX_PORT_RANGES`].
+pub(super) fn kernel_ranges(ranges: &[PortRange]) -> PortRanges {
+    let unused = PortRange { first: u16::MAX, last: 0, protocols: 0, rule: NO_RULE };
+    let mut slots = [unused; MAX_PORT_RANGES];
+    for (slot, range) in slots.iter_mut().zip(ranges) {
+        *slot = *range;
+    }
+    PortRanges { count: u32::try_from(ranges.len()).unwrap_or(0), reserved: 0, ranges: slots }
 }
 
 /// Every prefix that a rule names, with the ranges of all rules that contain it.
@@ -53,7 +57,7 @@ pub(super) fn merge(rules: &[NetworkRule]) -> Result<Vec<Prefix>, TooManyRanges>
 }
 
 /// Adds a rule's ranges, but for those that an earlier rule covers already.
-fn add(ranges: &mut Vec<PortRange>, rule: &NetworkRule, index: usize) -> Result<(), TooManyRanges> {
+pub(super) fn add(ranges: &mut Vec<PortRange>, rule: &NetworkRule, index: usize) -> Result<(), TooManyRanges> {
     let too_many = TooManyRanges { rule: index };
     let number = u16::try_from(index).ok().filter(|number| *number != NO_RULE).ok_or(too_many)?;
     let protocols = rule.protocols.bits();

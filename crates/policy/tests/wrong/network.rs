@@ -83,15 +83,107 @@ fn a_cidr_that_is_a_name() {
 }
 
 #[test]
-fn a_rule_by_dns_name() {
+fn a_rule_by_dns_name_without_resolver() {
     check_spec(
         &network("egress: [{dns: api.example.com, ports: [443]}]"),
         &expect![[r#"
-        policy.yaml:9:15: error: rules by DNS name are not supported by this version
+        policy.yaml:9:14: error: a rule by name, and no resolver whose answers count
           9 |     egress: [{dns: api.example.com, ports: [443]}]
-            |               ^^^
-          help: allow the service's addresses by `cidr`"#]],
+            |              ^
+          help: write `resolvers: [ADDRESS]` into `spec.network`: the resolver that is in the workload's /etc/resolv.conf"#]],
     );
+}
+
+#[test]
+fn a_rule_by_dns_name_and_address() {
+    check_spec(
+        &network("{resolvers: [10.0.0.1], egress: [{dns: api.example.com, cidr: 10.0.0.0/8}]}"),
+        &expect![[r#"
+            policy.yaml:9:39: error: `cidr` and `dns` in one rule
+              9 |     {resolvers: [10.0.0.1], egress: [{dns: api.example.com, cidr: 10.0.0.0/8}]}
+                |                                       ^^^
+              help: write two entries; what one of them allows is allowed"#]],
+    );
+}
+
+#[test]
+fn names_that_are_none() {
+    for (name, expected) in [
+        (
+            "10.0.0.1",
+            expect![[r#"
+            policy.yaml:9:44: error: `10.0.0.1` is not a rule's name: it is an address
+              9 |     {resolvers: [10.0.0.1], egress: [{dns: 10.0.0.1}]}
+                |                                            ^^^^^^^^
+              help: write `cidr` for an address or a network"#]],
+        ),
+        (
+            "\"*\"",
+            expect![[r#"
+            policy.yaml:9:44: error: `*` is not a rule's name: it is every name there is
+              9 |     {resolvers: [10.0.0.1], egress: [{dns: "*"}]}
+                |                                            ^^^
+              help: name a domain; to allow every address, write `cidr: 0.0.0.0/0` and `cidr: "::/0"`"#]],
+        ),
+        (
+            "api.*.example",
+            expect![[r#"
+            policy.yaml:9:44: error: `api.*.example` is not a rule's name: a `*` may only stand for the first labels
+              9 |     {resolvers: [10.0.0.1], egress: [{dns: api.*.example}]}
+                |                                            ^^^^^^^^^^^^^
+              help: write `*.example.com` for every name below `example.com`"#]],
+        ),
+        (
+            "API.example.com.",
+            expect![[r#"
+            policy.yaml:9:44: error: `API.example.com.` is not a rule's name: names are written in lower case, without a dot at their end
+              9 |     {resolvers: [10.0.0.1], egress: [{dns: API.example.com.}]}
+                |                                            ^^^^^^^^^^^^^^^^
+              help: write `api.example.com`"#]],
+        ),
+        (
+            "https://api.example.com",
+            expect![[r#"
+            policy.yaml:9:44: error: `https://api.example.com` is not a rule's name: not a name
+              9 |     {resolvers: [10.0.0.1], egress: [{dns: https://api.example.com}]}
+                |                                            ^^^^^^^^^^^^^^^^^^^^^^^
+              help: write for example `api.example.com`: letters, digits, `-` and `_`, up to 63 of them between dots"#]],
+        ),
+    ] {
+        check_spec(&network(&format!("{{resolvers: [10.0.0.1], egress: [{{dns: {name}}}]}}")), &expected);
+    }
+}
+
+#[test]
+fn resolvers_that_are_none() {
+    for (resolver, expected) in [
+        (
+            "127.0.0.53",
+            expect![[r#"
+            policy.yaml:9:17: error: `127.0.0.53` is the workload itself
+              9 |     resolvers: [127.0.0.53]
+                |                 ^^^^^^^^^^
+              help: name one that the workload asks elsewhere: on its own loopback it could answer itself"#]],
+        ),
+        (
+            "dns.example",
+            expect![[r#"
+            policy.yaml:9:17: error: `dns.example` is not an address
+              9 |     resolvers: [dns.example]
+                |                 ^^^^^^^^^^^
+              help: write for example `10.96.0.10`"#]],
+        ),
+        (
+            "[1]",
+            expect![[r#"
+            policy.yaml:9:17: error: an entry of `resolvers` must be an address, found a list
+              9 |     resolvers: [[1]]
+                |                 ^
+              help: write an address here, without `- ` or `[ ]`"#]],
+        ),
+    ] {
+        check_spec(&network(&format!("resolvers: [{resolver}]")), &expected);
+    }
 }
 
 #[test]

@@ -1,0 +1,342 @@
+//! Addresses of the names that rules speak of: learnt from resolvers' answers before the socket gets them, so that they count
+//! when the program reads them.
+//!
+//! An answer counts if its question is a name that a rule covers. All addresses in it do then, whatever aliases lead to them:
+//! whom to believe is what naming a resolver says.
+
+use core::{ffi::c_void, ptr::null_mut};
+
+use aya_ebpf::{
+    helpers::{bpf_ktime_get_ns, generated::bpf_loop},
+    maps::lpm_trie::Key,
+};
+use plimsoll_abi::{
+    ADDRESS_LEN, LONGEST_STAY, Learnt, LearntKey, LearntName, MAX_DOMAIN, NameKey, PathHash, Reason, SHORTEST_STAY,
+    Stat, Verdict, name_kind,
+    network::{AddressKey, scope},
+    state,
+};
+
+use super::decide::{Flow, HOST, matching, protocols};
+use crate::{
+    decide::Decision,
+    kernel::{
+        opaque,
+        packet::{Datagram, Packet},
+        socket::Address,
+    },
+    label::{Subject, subject_of},
+    maps::{ADDRESSES, ANSWER, LEARNT, NAMES, PATH_KEY},
+    stats::count,
+};
+
+const DNS: u16 = 53;
+const UDP: u32 = 17;
+/// Bytes of the longest answer that is read: the most that is sent over UDP without fragments.
+const MESSAGE: usize = 2048;
+const LONGEST: u32 = 1472;
+/// Where the question's name begins.
+const QUESTION: u64 = 12;
+/// Records of an answer that are read.
+const MAX_RECORDS: u32 = 64;
+/// Labels that a name in an answer may have before it points to another one.
+const MAX_LABELS: usize = 8;
+/// Where a length would be, two set bits say that the name goes on elsewhere.
+const POINTER: u64 = 0xc0;
+const INTERNET: u64 = 1;
+const IPV4: u64 = 1;
+const IPV6: u64 = 28;
+const SECOND: u64 = 1_000_000_000;
+
+/// An answer that is being read. In a map, for its size, and since the verifier then knows nothing of what it holds.
+pub struct Answer {
+    message: [u8; MESSAGE],
+    /// Where lengths of labels are in the question's name, one bit for each byte.
+    marks: [u64; 4],
+    length: u64,
+    /// Where reading is.
+    at: u64,
+    /// Bytes of the question's name; 0 until its end was found.
+    name_length: u64,
+    hash: PathHash,
+    /// What rules have of the question's name; `until` is not 0 if they have it.
+    name: LearntName,
+    allowlist: u32,
+    slot: u32,
+    incarnation: u32,
+    /// Records read.
+    taken: u64,
+}
+
+/// Decides on an address that no rule for addresses allows: `None` if it is not one of an allowed name's.
+#[inline(always)]
+pub fn decide(subject: &Subject, flow: &Flow) -> Option<Decision> {
+    let protocols = protocols(flow.protocol)?;
+    let (slot, incarnation) = (subject.label.slot, subject.label.incarnation);
+    // SAFETY: an entry may be replaced by another address's meanwhile only when this workload's was forgotten; each word is
+    // read once, and a name that does not belong to this address's workload is on no list of it.
+    let learnt = unsafe { LEARNT.get(LearntKey { address: flow.address, slot, incarnation }) }?;
+    // SAFETY: the helper reads a clock.
+    let now = unsafe { bpf_ktime_get_ns() };
+    for name in &learnt.names {
+        if name.until <= now {
+            continue;
+        }
+        let key = NameKey { hash: name.hash, allowlist: state::allowlist(subject.state), kind: name.kind as u32 };
+        // SAFETY: entries are removed only after no workload names their allowlist.
+        let Some(ranges) = (unsafe { NAMES.get(key) }) else { continue };
+        if let Some(rule) = matching(ranges, flow.port, protocols) {
+            return Some(Decision { verdict: Verdict::Allow, reason: Reason::Listed, rule: u32::from(rule) });
+        }
+    }
+    None
+}
+
+/// Takes addresses from a packet that is on its way to a socket of a workload with names in its rules.
+#[inline(always)]
+pub fn learn(packet: &Packet<'_>) {
+    let Some(datagram) = packet.datagram_from(DNS) else { return };
+    // A workload that answers itself is no resolver, whatever address it writes into its packets.
+    if packet.is_from_loopback() {
+        return;
+    }
+    let Some(subject) = subject_of(packet.cgroup()) else { return };
+    if subject.state & state::NAME_RULES == 0 || !is_resolver(&subject, datagram.source) {
+        return;
+    }
+    if !read(packet, &subject, &datagram) {
+        count(Stat::AnswerUnreadable);
+    }
+}
+
+#[inline(always)]
+fn is_resolver(subject: &Subject, source: Address) -> bool {
+    let flow = Flow::new(scope::RESOLVER, source, DNS, UDP);
+    let allowlist = state::allowlist(subject.state);
+    ADDRESSES.get(Key::new(HOST, AddressKey { allowlist, scope: flow.scope, address: flow.address })).is_some()
+}
+
+/// `false` if there is something that could not be read. What was read up to there counts.
+#[inline(always)]
+fn read(packet: &Packet<'_>, subject: &Subject, datagram: &Datagram) -> bool {
+    let (Some(answer), Some(key)) = (answer(), PATH_KEY.get(0)) else { return false };
+    if datagram.length > LONGEST || !packet.copy(datagram.offset, datagram.length, &mut answer.message) {
+        return false;
+    }
+    answer.marks = [0; 4];
+    answer.length = u64::from(datagram.length);
+    answer.at = QUESTION;
+    answer.name_length = 0;
+    answer.hash = key.root();
+    answer.name = Learnt::NOTHING.names[0];
+    answer.allowlist = state::allowlist(subject.state);
+    answer.slot = subject.label.slot;
+    answer.incarnation = subject.label.incarnation;
+    answer.taken = 0;
+    // Questions, other operations and errors have no addresses; more questions than one are in nobody's use.
+    if answer.length < QUESTION || answer.byte(2) & 0xf8 != 0x80 || answer.byte(3) & 0xf != 0 {
+        return true;
+    }
+    if answer.short(4) != 1 {
+        return false;
+    }
+    repeat(MAX_DOMAIN as u32, find_label);
+    let length = answer.name_length;
+    // The name's end, its type and class come before the first record.
+    let records = QUESTION + length + 5;
+    if length == 0 || records > answer.length {
+        return false;
+    }
+    repeat(length as u32, fold);
+    if answer.name.until == 0 {
+        return true;
+    }
+    answer.at = records;
+    let records = answer.short(6);
+    repeat((records as u32).min(MAX_RECORDS), take_record);
+    answer.taken == records
+}
+
+type Step = extern "C" fn(u64, *mut c_void) -> u64;
+
+#[inline(always)]
+fn repeat(times: u32, step: Step) {
+    // SAFETY: the callback has the shape that the helper wants; it has no context.
+    unsafe { bpf_loop(times, step as *mut _, null_mut(), 0) };
+}
+
+/// Every step of a loop asks anew: the verifier checks a step by itself.
+#[inline(always)]
+fn answer() -> Option<&'static mut Answer> {
+    // SAFETY: an element of a per-CPU array. Packets are handed to sockets with bottom halves off, so that nothing else on this
+    // CPU reads another answer meanwhile.
+    ANSWER.get_ptr_mut(0).map(|answer| unsafe { &mut *answer })
+}
+
+/// Finds the next label of the question's name; 1 ends the search.
+extern "C" fn find_label(_index: u64, _context: *mut c_void) -> u64 {
+    let Some(answer) = answer() else { return 1 };
+    let place = answer.at.wrapping_sub(QUESTION);
+    let length = answer.byte(answer.at);
+    if length == 0 {
+        answer.name_length = place;
+        return 1;
+    }
+    if length >= 64 || place.wrapping_add(length) >= MAX_DOMAIN as u64 {
+        return 1;
+    }
+    answer.mark(place);
+    answer.at = answer.at.wrapping_add(length + 1);
+    0
+}
+
+/// Takes one more byte from the question's end, and asks for rules wherever a label begins.
+extern "C" fn fold(index: u64, _context: *mut c_void) -> u64 {
+    let (Some(answer), Some(key)) = (answer(), PATH_KEY.get(0)) else { return 1 };
+    let place = answer.name_length.wrapping_sub((index & 0xffff_ffff) + 1);
+    let byte = answer.byte(QUESTION.wrapping_add(place));
+    let lower = if byte.wrapping_sub(u64::from(b'A')) < 26 { byte + 32 } else { byte };
+    answer.hash = key.step(answer.hash, lower);
+    if answer.is_marked(place) {
+        let kind = if place == 0 { name_kind::EXACT } else { name_kind::BELOW };
+        let hash = answer.hash;
+        // SAFETY: only whether it is there is asked.
+        if unsafe { NAMES.get(NameKey { hash, allowlist: answer.allowlist, kind }) }.is_some() {
+            answer.name = LearntName { hash, kind: u64::from(kind), until: 1 };
+        }
+    }
+    0
+}
+
+/// Reads one record; 1 ends the reading.
+extern "C" fn take_record(_index: u64, _context: *mut c_void) -> u64 {
+    let Some(answer) = answer() else { return 1 };
+    let Some(at) = after_name(answer) else { return 1 };
+    let end = at.wrapping_add(10).wrapping_add(answer.short(at.wrapping_add(8)));
+    if end > answer.length {
+        return 1;
+    }
+    answer.at = end;
+    answer.taken = answer.taken.wrapping_add(1);
+    if answer.short(at.wrapping_add(2)) != INTERNET {
+        return 0;
+    }
+    let data = at.wrapping_add(10);
+    let address = match (answer.short(at), end.wrapping_sub(data)) {
+        (IPV4, 4) => Address::V4(answer.word(data)),
+        (IPV6, 16) => Address::V6([0, 4, 8, 12].map(|offset| answer.word(data.wrapping_add(offset)))),
+        _ => return 0,
+    };
+    let stay = u64::from(u32::from_be(answer.word(at.wrapping_add(4)))).clamp(SHORTEST_STAY, LONGEST_STAY);
+    let address = Flow::new(scope::RESOLVER, address, 0, 0).address;
+    if may_be_a_names(&address) {
+        remember(answer, address, stay);
+    }
+    0
+}
+
+/// Where a record goes on after its name.
+#[inline(always)]
+fn after_name(answer: &Answer) -> Option<u64> {
+    let mut at = answer.at;
+    for _ in 0..MAX_LABELS {
+        let length = answer.byte(at);
+        if length == 0 {
+            return Some(at.wrapping_add(1));
+        }
+        if length >= POINTER {
+            return Some(at.wrapping_add(2));
+        }
+        at = at.wrapping_add(length + 1);
+    }
+    None
+}
+
+/// Whoever owns an allowed name chooses its addresses. The machine itself and its link, where clouds keep credentials, are not
+/// theirs to give: such addresses need rules of their own.
+#[inline(always)]
+fn may_be_a_names(address: &[u8; ADDRESS_LEN]) -> bool {
+    let ipv4 = address[10] == 0xff && address[0] == 0;
+    if ipv4 {
+        return !matches!(address[12], 0 | 127 | 224..=255) && !(address[12] == 169 && address[13] == 254);
+    }
+    !(address[0] == 0 && address[1] == 0) && address[0] != 0xff && !(address[0] == 0xfe && address[1] & 0xc0 == 0x80)
+}
+
+#[inline(always)]
+fn remember(answer: &Answer, address: [u8; ADDRESS_LEN], stay: u64) {
+    // SAFETY: the helper reads a clock.
+    let now = unsafe { bpf_ktime_get_ns() };
+    let name = LearntName { until: now + stay * SECOND, ..answer.name };
+    let key = LearntKey { address, slot: answer.slot, incarnation: answer.incarnation };
+    if let Some(learnt) = LEARNT.get_ptr_mut(key) {
+        // SAFETY: an entry of the map. Two answers at once may both change it: then one of the two names may be missing, or stay as
+        // long as the other one.
+        add(unsafe { &mut *learnt }, name);
+    } else {
+        let mut learnt = Learnt::NOTHING;
+        learnt.names[0] = name;
+        if LEARNT.insert(key, learnt, 0).is_err() {
+            count(Stat::AnswerUnreadable);
+            return;
+        }
+    }
+    count(Stat::AddressLearnt);
+}
+
+/// Puts a name in its own place, or in that of the one that is over first.
+#[inline(always)]
+fn add(learnt: &mut Learnt, name: LearntName) {
+    let mut place = 0;
+    let mut first = u64::MAX;
+    for (index, known) in learnt.names.iter().enumerate() {
+        let own = known.hash == name.hash && known.kind == name.kind;
+        let until = if own { 0 } else { known.until };
+        if until < first {
+            first = until;
+            place = index;
+        }
+    }
+    for (index, known) in learnt.names.iter_mut().enumerate() {
+        if index == place {
+            *known = name;
+        }
+    }
+}
+
+impl Answer {
+    /// The byte at a place; places beyond the buffer begin anew, and no place beyond the message is believed.
+    #[inline(always)]
+    fn byte(&self, at: u64) -> u64 {
+        let index = opaque(at) as usize & (MESSAGE - 1);
+        // SAFETY: masked to the buffer's size.
+        u64::from(unsafe { *self.message.get_unchecked(index) })
+    }
+
+    /// Two bytes, the higher one first.
+    #[inline(always)]
+    fn short(&self, at: u64) -> u64 {
+        self.byte(at) << 8 | self.byte(at.wrapping_add(1))
+    }
+
+    /// Four bytes in the order they have.
+    #[inline(always)]
+    fn word(&self, at: u64) -> u32 {
+        u32::from_ne_bytes([0, 1, 2, 3].map(|offset| self.byte(at.wrapping_add(offset)) as u8))
+    }
+
+    #[inline(always)]
+    fn mark(&mut self, place: u64) {
+        let word = (opaque(place) >> 6) as usize & 3;
+        // SAFETY: masked to the number of words.
+        unsafe { *self.marks.get_unchecked_mut(word) |= 1 << (place & 63) };
+    }
+
+    #[inline(always)]
+    fn is_marked(&self, place: u64) -> bool {
+        let word = (opaque(place) >> 6) as usize & 3;
+        // SAFETY: masked to the number of words.
+        let word = unsafe { *self.marks.get_unchecked(word) };
+        word >> (place & 63) & 1 != 0
+    }
+}
