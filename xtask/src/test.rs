@@ -6,10 +6,11 @@ mod tally;
 use std::{
     fs,
     process::{Command, ExitCode},
+    thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use plimsoll_tests::vm::{Guest, Kernel};
 
 use crate::{build, guest::Guests, setup, step, vm, workspace::Workspace};
@@ -68,17 +69,14 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCo
     }
     if filter == Some(bypasses::SUITE) {
         let guests = Guests::complete(workspace)?;
-        let runs = Kernel::ALL.map(|kernel| in_guest(&format!("Linux {kernel}"), &guests.guest(kernel), &[BYPASSES]));
+        let runs = on_every_kernel(&guests, &[BYPASSES])?;
         return conclude(workspace, &runs, arguments);
     }
     step::shown("tests of this machine's programs", build::cargo(workspace, "test", &object).args(filter))?;
     step::shown("the kernel's decision against the reference evaluator", &mut build::decision(workspace, &["agree"])?)?;
     let guests = Guests::complete(workspace)?;
     let filter = filter.as_slice();
-    let mut runs: Vec<Run> = Vec::new();
-    for kernel in Kernel::ALL {
-        runs.push(in_guest(&format!("Linux {kernel}"), &guests.guest(kernel), filter));
-    }
+    let mut runs = on_every_kernel(&guests, filter)?;
     let without = guests.guest(Kernel::V6_12).lsm(Some(vm::LSM_WITHOUT_BPF)).prefix("6.12 without bpf | ");
     runs.push(in_guest("Linux 6.12 without bpf", &without, &[&[NO_BPF], filter].concat()));
     conclude(workspace, &runs, arguments)
@@ -102,6 +100,20 @@ fn of_packages(workspace: &Workspace, label: &str, packages: &[&str], targets: &
     test.arg("test").args(packages.iter().flat_map(|package| ["--package", package])).args(targets);
     step::shown(label, test.current_dir(workspace.root()))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// All kernels at a time: an emulated guest takes one processor, whatever there is.
+fn on_every_kernel(guests: &Guests, options: &[&str]) -> Result<Vec<Run>> {
+    thread::scope(|scope| {
+        let running: Vec<_> = Kernel::ALL
+            .into_iter()
+            .map(|kernel| {
+                let guest = guests.guest(kernel);
+                scope.spawn(move || in_guest(&format!("Linux {kernel}"), &guest, options))
+            })
+            .collect();
+        running.into_iter().map(|run| run.join().map_err(|_panic| anyhow!("a guest's thread panicked"))).collect()
+    })
 }
 
 fn in_guest(name: &str, guest: &Guest, options: &[&str]) -> Run {
