@@ -20,7 +20,7 @@ const RECORDED_6_12: &str = include_str!("budget/6.12.txt");
 /// What compilers and minor versions of a kernel may change without anybody's notice, in percent.
 const TOLERANCE: u64 = 10;
 /// A policy that needs every program.
-const EVERYTHING: &str = "  network: {}\n  hardening:\n    capabilities: []\n  scripts: Image\n  files:\n    \
+const EVERYTHING: &str = "  network: {resolvers: [192.0.2.1], egress: [{dns: a.example}]}\n  hardening:\n    capabilities: []\n  scripts: Image\n  files:\n    \
     - path: /none\n      deny: [Read]\n";
 
 pub(crate) fn tests() -> Vec<Trial> {

@@ -107,16 +107,20 @@ impl Packet<'_> {
     /// Copies `length` bytes from `offset` on; `false` if there are not as many, or the buffer is smaller.
     #[inline(always)]
     pub fn copy<const N: usize>(&self, offset: u32, length: u32, buffer: &mut [u8; N]) -> bool {
-        // One less, since verifiers before Linux 6.8 do not take `not 0` for `at least 1`.
-        let last = opaque(u64::from(length).wrapping_sub(1));
+        let last = last_of(length);
         if last >= N as u64 {
             return false;
         }
-        let length = last + 1;
         // SAFETY: the buffer has as many bytes; the helper checks the packet.
         let outcome = unsafe {
-            bpf_skb_load_bytes(self.0.as_ptr().cast_const(), offset, buffer.as_mut_ptr().cast(), length as u32)
+            bpf_skb_load_bytes(self.0.as_ptr().cast_const(), offset, buffer.as_mut_ptr().cast(), last as u32 + 1)
         };
         outcome == 0
     }
+}
+
+/// One less than a length: verifiers before Linux 6.8 do not take `not 0` for `at least 1`, so this is what is compared.
+#[inline(always)]
+pub fn last_of(length: u32) -> u64 {
+    opaque(u64::from(length).wrapping_sub(1))
 }

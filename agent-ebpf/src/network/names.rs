@@ -11,8 +11,8 @@ use aya_ebpf::{
     maps::lpm_trie::Key,
 };
 use plimsoll_abi::{
-    ADDRESS_LEN, LONGEST_STAY, Learnt, LearntKey, LearntName, MAX_DOMAIN, NameKey, PathHash, Reason, SHORTEST_STAY,
-    Stat, Verdict, name_kind,
+    ADDRESS_LEN, LONGEST_STAY, Label, Learnt, LearntKey, LearntName, MAX_DOMAIN, NameKey, PathHash, Reason,
+    SHORTEST_STAY, Stat, Verdict, name_kind,
     network::{AddressKey, scope},
     state,
 };
@@ -20,11 +20,7 @@ use plimsoll_abi::{
 use super::decide::{Flow, HOST, matching, protocols};
 use crate::{
     decide::Decision,
-    kernel::{
-        opaque,
-        packet::{Datagram, Packet},
-        socket::Address,
-    },
+    kernel::{opaque, packet::Packet, socket::Address},
     label::{Subject, subject_of},
     maps::{ADDRESSES, ANSWER, LEARNT, NAMES, PATH_KEY},
     stats::count,
@@ -33,14 +29,14 @@ use crate::{
 const DNS: u16 = 53;
 const UDP: u32 = 17;
 /// Bytes of the longest answer that is read: the most that is sent over UDP without fragments.
-const MESSAGE: usize = 2048;
+pub const MESSAGE: usize = 2048;
 const LONGEST: u32 = 1472;
 /// Where the question's name begins.
 const QUESTION: u64 = 12;
 /// Records of an answer that are read.
 const MAX_RECORDS: u32 = 64;
 /// Labels that a name in an answer may have before it points to another one.
-const MAX_LABELS: usize = 8;
+const MAX_LABELS: usize = 16;
 /// Where a length would be, two set bits say that the name goes on elsewhere.
 const POINTER: u64 = 0xc0;
 const INTERNET: u64 = 1;
@@ -50,7 +46,8 @@ const SECOND: u64 = 1_000_000_000;
 
 /// An answer that is being read. In a map, for its size, and since the verifier then knows nothing of what it holds.
 pub struct Answer {
-    message: [u8; MESSAGE],
+    /// As it came.
+    pub message: [u8; MESSAGE],
     /// Where lengths of labels are in the question's name, one bit for each byte.
     marks: [u64; 4],
     length: u64,
@@ -104,7 +101,11 @@ pub fn learn(packet: &Packet<'_>) {
     if subject.state & state::NAME_RULES == 0 || !is_resolver(&subject, datagram.source) {
         return;
     }
-    if !read(packet, &subject, &datagram) {
+    let Some(answer) = answer() else { return count(Stat::AnswerUnreadable) };
+    if datagram.length > LONGEST || !packet.copy(datagram.offset, datagram.length, &mut answer.message) {
+        return count(Stat::AnswerUnreadable);
+    }
+    if !read(datagram.length, subject.state, subject.label) {
         count(Stat::AnswerUnreadable);
     }
 }
@@ -116,31 +117,21 @@ fn is_resolver(subject: &Subject, source: Address) -> bool {
     ADDRESSES.get(Key::new(HOST, AddressKey { allowlist, scope: flow.scope, address: flow.address })).is_some()
 }
 
-/// `false` if there is something that could not be read. What was read up to there counts.
+/// Takes the addresses of the answer that was copied into the buffer. `false` if there is something that could not be read; what
+/// was read up to there counts.
 #[inline(always)]
-fn read(packet: &Packet<'_>, subject: &Subject, datagram: &Datagram) -> bool {
+pub fn read(length: u32, state: u64, label: Label) -> bool {
     let (Some(answer), Some(key)) = (answer(), PATH_KEY.get(0)) else { return false };
-    if datagram.length > LONGEST || !packet.copy(datagram.offset, datagram.length, &mut answer.message) {
-        return false;
-    }
-    answer.marks = [0; 4];
-    answer.length = u64::from(datagram.length);
-    answer.at = QUESTION;
-    answer.name_length = 0;
-    answer.hash = key.root();
-    answer.name = Learnt::NOTHING.names[0];
-    answer.allowlist = state::allowlist(subject.state);
-    answer.slot = subject.label.slot;
-    answer.incarnation = subject.label.incarnation;
-    answer.taken = 0;
-    // Questions, other operations and errors have no addresses; more questions than one are in nobody's use.
-    if answer.length < QUESTION || answer.byte(2) & 0xf8 != 0x80 || answer.byte(3) & 0xf != 0 {
+    answer.begin(u64::from(length), key.root(), state::allowlist(state), label);
+    if !answer.is_one() {
         return true;
     }
     if answer.short(4) != 1 {
         return false;
     }
     repeat(MAX_DOMAIN as u32, find_label);
+    // Asked for anew: what a loop changes, it changes through a reference of its own.
+    let Some(answer) = self::answer() else { return false };
     let length = answer.name_length;
     // The name's end, its type and class come before the first record.
     let records = QUESTION + length + 5;
@@ -148,13 +139,14 @@ fn read(packet: &Packet<'_>, subject: &Subject, datagram: &Datagram) -> bool {
         return false;
     }
     repeat(length as u32, fold);
+    let Some(answer) = self::answer() else { return false };
     if answer.name.until == 0 {
         return true;
     }
     answer.at = records;
     let records = answer.short(6);
     repeat((records as u32).min(MAX_RECORDS), take_record);
-    answer.taken == records
+    self::answer().is_some_and(|answer| answer.taken == records)
 }
 
 type Step = extern "C" fn(u64, *mut c_void) -> u64;
@@ -167,7 +159,7 @@ fn repeat(times: u32, step: Step) {
 
 /// Every step of a loop asks anew: the verifier checks a step by itself.
 #[inline(always)]
-fn answer() -> Option<&'static mut Answer> {
+pub fn answer() -> Option<&'static mut Answer> {
     // SAFETY: an element of a per-CPU array. Packets are handed to sockets with bottom halves off, so that nothing else on this
     // CPU reads another answer meanwhile.
     ANSWER.get_ptr_mut(0).map(|answer| unsafe { &mut *answer })
@@ -228,9 +220,9 @@ extern "C" fn take_record(_index: u64, _context: *mut c_void) -> u64 {
         _ => return 0,
     };
     let stay = u64::from(u32::from_be(answer.word(at.wrapping_add(4)))).clamp(SHORTEST_STAY, LONGEST_STAY);
-    let address = Flow::new(scope::RESOLVER, address, 0, 0).address;
-    if may_be_a_names(&address) {
-        remember(answer, address, stay);
+    let flow = Flow::new(scope::RESOLVER, address, 0, 0);
+    if may_be_a_names(&flow) {
+        remember(answer, flow.address, stay);
     }
     0
 }
@@ -244,8 +236,8 @@ fn after_name(answer: &Answer) -> Option<u64> {
         if length == 0 {
             return Some(at.wrapping_add(1));
         }
-        if length >= POINTER {
-            return Some(at.wrapping_add(2));
+        if length >= 64 {
+            return if length >= POINTER { Some(at.wrapping_add(2)) } else { None };
         }
         at = at.wrapping_add(length + 1);
     }
@@ -255,9 +247,9 @@ fn after_name(answer: &Answer) -> Option<u64> {
 /// Whoever owns an allowed name chooses its addresses. The machine itself and its link, where clouds keep credentials, are not
 /// theirs to give: such addresses need rules of their own.
 #[inline(always)]
-fn may_be_a_names(address: &[u8; ADDRESS_LEN]) -> bool {
-    let ipv4 = address[10] == 0xff && address[0] == 0;
-    if ipv4 {
+fn may_be_a_names(flow: &Flow) -> bool {
+    let address = &flow.address;
+    if flow.scope & scope::IPV6 == 0 {
         return !matches!(address[12], 0 | 127 | 224..=255) && !(address[12] == 169 && address[13] == 254);
     }
     !(address[0] == 0 && address[1] == 0) && address[0] != 0xff && !(address[0] == 0xfe && address[1] & 0xc0 == 0x80)
@@ -305,6 +297,26 @@ fn add(learnt: &mut Learnt, name: LearntName) {
 }
 
 impl Answer {
+    #[inline(always)]
+    fn begin(&mut self, length: u64, root: PathHash, allowlist: u32, label: Label) {
+        self.marks = [0; 4];
+        self.length = length;
+        self.at = QUESTION;
+        self.name_length = 0;
+        self.hash = root;
+        self.name = Learnt::NOTHING.names[0];
+        self.allowlist = allowlist;
+        self.slot = label.slot;
+        self.incarnation = label.incarnation;
+        self.taken = 0;
+    }
+
+    /// Questions, other operations and errors have no addresses.
+    #[inline(always)]
+    fn is_one(&self) -> bool {
+        self.length >= QUESTION && self.byte(2) & 0xf8 == 0x80 && self.byte(3) & 0xf == 0
+    }
+
     /// The byte at a place; places beyond the buffer begin anew, and no place beyond the message is believed.
     #[inline(always)]
     fn byte(&self, at: u64) -> u64 {

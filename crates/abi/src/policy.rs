@@ -39,11 +39,9 @@ pub mod state {
     pub const CAPABILITIES: u64 = 1 << 38;
     /// What interpreters open to run must be on the allowlist.
     pub const SCRIPTS: u64 = 1 << 39;
-    /// A changed copy of an image file may run if its content was verified to be a listed one.
-    pub const VERIFIED_COPIES: u64 = 1 << 40;
 
     /// Network rules have names, which lie under the allowlist's id.
-    pub const NAME_RULES: u64 = 1 << 41;
+    pub const NAME_RULES: u64 = 1 << 40;
 
     /// The runtime gave the container means to reach files of the node: a capability, a namespace or a mount beyond the usual.
     pub const REACH: u64 = 1 << 43;

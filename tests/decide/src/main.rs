@@ -3,6 +3,7 @@
 
 mod agree;
 mod agree_files;
+mod answers;
 mod bench;
 mod network;
 mod program;
@@ -44,6 +45,7 @@ fn main() -> anyhow::Result<()> {
         Command::Agree { cases, seed } => {
             agree::run(&mut programs, cases, seed)?;
             network::run(&mut programs, cases, seed)?;
+            answers::run(&mut programs, cases, seed)?;
             agree_files::run(&mut programs, cases, seed)
         }
     }

@@ -1,18 +1,18 @@
 //! The loaded programs and their allowlist map.
 
-use std::{path::Path, time::Duration};
+use std::{net::IpAddr, path::Path, time::Duration};
 
 use anyhow::Context as _;
 use aya::{
     Ebpf, Pod,
     maps::{
-        HashMap, MapData,
+        Array, HashMap, MapData, MapError,
         lpm_trie::{Key, LpmTrie},
     },
     programs::{TestRun as _, TestRunOptions, Xdp},
 };
 use plimsoll_abi::{
-    AllowKey, AllowValue, FileFilter, FileKey, FileRule, map_names,
+    AllowKey, AllowValue, FileFilter, FileKey, FileRule, Learnt, LearntKey, NameKey, PathKey, map_names,
     network::{AddressKey, PortRanges},
 };
 use plimsoll_policy::Network;
@@ -55,6 +55,21 @@ impl Input for NetworkCase {
         let head = [self.scope, self.family].into_iter().flat_map(u32::to_ne_bytes);
         let tail = [self.port, self.protocol, self.kind, 0].into_iter().flat_map(u32::to_ne_bytes);
         self.state.to_ne_bytes().into_iter().chain(head).chain(self.address).chain(tail).collect()
+    }
+}
+
+/// Input of one run on a resolver's answer; begins as `AnswerCase` in `plimsoll-tests-ebpf`.
+pub(crate) struct AnswerCase {
+    pub(crate) state: u64,
+    pub(crate) slot: u32,
+    pub(crate) message: Vec<u8>,
+}
+
+impl Input for AnswerCase {
+    fn bytes(&self) -> Vec<u8> {
+        let length = u32::try_from(self.message.len()).unwrap_or(0);
+        let head = self.state.to_ne_bytes().into_iter().chain(self.slot.to_ne_bytes()).chain(length.to_ne_bytes());
+        head.chain(self.message.iter().copied()).collect()
     }
 }
 
@@ -108,6 +123,34 @@ struct PodFilter(FileFilter);
 // SAFETY: as above.
 unsafe impl Pod for PodFilter {}
 
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct PodName(NameKey);
+// SAFETY: as above.
+unsafe impl Pod for PodName {}
+
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct PodLearntKey(LearntKey);
+// SAFETY: as above.
+unsafe impl Pod for PodLearntKey {}
+
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct PodLearnt(Learnt);
+// SAFETY: as above.
+unsafe impl Pod for PodLearnt {}
+
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct PodPathKey(PathKey);
+// SAFETY: as above.
+unsafe impl Pod for PodPathKey {}
+
+/// Names are hashed with it.
+const PATH_KEY: PathKey =
+    PathKey { words: [0x1234_5678_9abc_def1, 0x0fed_cba9_8765_4321, 0x5555_aaaa_3333_cccd, 0x7777_1111_9999_bbbd] };
+
 pub(crate) struct Programs {
     ebpf: Ebpf,
     allow: HashMap<MapData, PodKey, PodValue>,
@@ -116,6 +159,8 @@ pub(crate) struct Programs {
     capabilities: HashMap<MapData, u32, u64>,
     files: HashMap<MapData, PodFileKey, PodFileRule>,
     lists: HashMap<MapData, u32, PodFilter>,
+    names: HashMap<MapData, PodName, PodRanges>,
+    learnt: HashMap<MapData, PodLearntKey, PodLearnt>,
 }
 
 impl Programs {
@@ -132,7 +177,11 @@ impl Programs {
         let capabilities = HashMap::try_from(take(map_names::CAPABILITIES)?)?;
         let files = HashMap::try_from(take(map_names::FILE_RULES)?)?;
         let lists = HashMap::try_from(take(map_names::FILE_LISTS)?)?;
-        Ok(Self { ebpf, allow, addresses, sockets, capabilities, files, lists })
+        let names = HashMap::try_from(take(map_names::NAMES)?)?;
+        let learnt = HashMap::try_from(take(map_names::LEARNT)?)?;
+        let mut key = Array::try_from(take(map_names::PATH_KEY)?)?;
+        key.set(0, PodPathKey(PATH_KEY), 0)?;
+        Ok(Self { ebpf, allow, addresses, sockets, capabilities, files, lists, names, learnt })
     }
 
     pub(crate) fn allow_network(&mut self, allowlist: u32, network: &Network) -> anyhow::Result<()> {
@@ -140,7 +189,24 @@ impl Programs {
             let (bits, key, ranges) = prefix.kernel(allowlist);
             self.addresses.insert(&Key::new(bits, PodAddress(key)), PodRanges(ranges), 0)?;
         }
+        for name in &network.names {
+            let (key, ranges) = name.kernel(&PATH_KEY, allowlist);
+            self.names.insert(PodName(key), PodRanges(ranges), 0)?;
+        }
         Ok(self.sockets.insert(allowlist, network.sockets, 0)?)
+    }
+
+    /// Whether a workload was given an address for a name.
+    pub(crate) fn has_learnt(&self, slot: u32, address: IpAddr) -> anyhow::Result<bool> {
+        let address = match address {
+            IpAddr::V4(address) => address.to_ipv6_mapped(),
+            IpAddr::V6(address) => address,
+        };
+        match self.learnt.get(&PodLearntKey(LearntKey { address: address.octets(), slot, incarnation: 1 }), 0) {
+            Ok(learnt) => Ok(learnt.0.names.iter().any(|name| name.until > 0)),
+            Err(MapError::KeyNotFound) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     pub(crate) fn allow(&mut self, key: AllowKey, value: AllowValue) -> anyhow::Result<()> {
@@ -168,7 +234,7 @@ impl Programs {
     pub(crate) fn run_bytes(&mut self, name: &str, input: &[u8], repeat: u32) -> anyhow::Result<(u32, Duration)> {
         let program: &mut Xdp =
             self.ebpf.program_mut(name).with_context(|| format!("no program `{name}`"))?.try_into()?;
-        let mut output = vec![0; 1024];
+        let mut output = vec![0; 4096];
         let options =
             TestRunOptions { data_in: Some(input), data_out: Some(&mut output), repeat, ..Default::default() };
         let result = program.test_run(options)?;

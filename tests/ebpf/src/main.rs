@@ -4,13 +4,21 @@
 #![expect(clippy::cast_possible_truncation, reason = "parts of words that were packed from as much")]
 #![expect(clippy::needless_pass_by_value, reason = "the macros hand contexts over by value")]
 
-use aya_ebpf::{helpers::bpf_get_prandom_u32, macros::xdp, programs::XdpContext};
-use plimsoll_abi::{MAX_DEPTH, Operation, PathKey, access};
+use aya_ebpf::{
+    EbpfContext as _,
+    helpers::{bpf_get_prandom_u32, generated::bpf_xdp_load_bytes},
+    macros::xdp,
+    programs::XdpContext,
+};
+use plimsoll_abi::{Label, MAX_DEPTH, Operation, PathKey, access};
 use plimsoll_agent_ebpf::{
     decide::{Decision, Object, Origin, decide},
     hardening::{decide_capability, decide_injection, decide_operation},
-    kernel::socket::Address,
-    network::decide::{Flow, decide as decide_network, decide_socket},
+    kernel::{packet::last_of, socket::Address},
+    network::{
+        decide::{Flow, decide as decide_network, decide_socket},
+        names,
+    },
     rules::{Denied, Judged, Lookup, link, rename},
 };
 
@@ -80,6 +88,33 @@ fn network_decision(case: &NetworkCase) -> Decision {
     }
     let address = if case.family == INET { Address::V4(case.address[0]) } else { Address::V6(case.address) };
     decide_network(case.state, &Flow::new(case.scope, address, u16::try_from(case.port).unwrap_or(0), case.protocol))
+}
+
+/// What a run on a resolver's answer is given, before the answer itself.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct AnswerCase {
+    state: u64,
+    slot: u32,
+    length: u32,
+}
+
+/// Returns 1 for an answer that was read to its end, 0 for others.
+#[xdp]
+fn answer_case(ctx: XdpContext) -> u32 {
+    let (Some(case), Some(answer)) = (case::<AnswerCase>(&ctx), names::answer()) else { return u32::MAX };
+    let last = last_of(case.length);
+    if last >= names::MESSAGE as u64 {
+        return u32::MAX;
+    }
+    let length = last as u32 + 1;
+    let to = answer.message.as_mut_ptr().cast();
+    // SAFETY: the context is the program's own, and the buffer has as many bytes.
+    let copied = unsafe { bpf_xdp_load_bytes(ctx.as_ptr().cast(), size_of::<AnswerCase>() as u32, to, length) };
+    if copied != 0 {
+        return u32::MAX;
+    }
+    u32::from(names::read(length, case.state, Label { slot: case.slot, incarnation: 1 }))
 }
 
 fn packed(decision: Decision) -> u32 {
