@@ -6,7 +6,10 @@ use aya_ebpf::{
     programs::SkBuffContext,
 };
 
-use super::{opaque, socket::Address};
+use super::{
+    opaque,
+    socket::{Address, MAPPED},
+};
 
 const UDP: u8 = 17;
 /// Bytes of an IPv6 header; what has more headers before UDP is no resolver's answer.
@@ -21,7 +24,7 @@ pub struct Packet<'a>(pub &'a SkBuffContext);
 /// A UDP datagram in it.
 #[derive(Clone, Copy)]
 pub struct Datagram {
-    /// Who says to have sent it.
+    /// Who says to have sent it: IPv6, or IPv4 mapped into it. Never the other form, whose unset words verifiers refuse.
     pub source: Address,
     /// Where its payload begins.
     pub offset: u32,
@@ -80,7 +83,7 @@ impl Packet<'_> {
     #[inline(always)]
     fn ipv4(&self) -> Option<(Address, u32)> {
         let ip: Ipv4 = self.0.load(0).ok()?;
-        (ip.protocol == UDP).then_some((Address::V4(ip.source), u32::from(ip.version & 0xf) * 4))
+        (ip.protocol == UDP).then_some((Address::V6([0, 0, MAPPED, ip.source]), u32::from(ip.version & 0xf) * 4))
     }
 
     #[inline(always)]

@@ -24,6 +24,9 @@ pub const INET: u16 = 2;
 /// `AF_INET6`
 pub const INET6: u16 = 10;
 
+/// The third word of an IPv6 address that has an IPv4 address in its fourth: `::ffff:a.b.c.d`.
+pub const MAPPED: u32 = u32::from_ne_bytes([0, 0, 0xff, 0xff]);
+
 /// An address in memory order: what is IPv4 is in the first word alone.
 #[derive(Clone, Copy)]
 pub enum Address {

@@ -9,7 +9,7 @@ use plimsoll_abi::{
 
 use crate::{
     decide::{Decision, deviation},
-    kernel::socket::Address,
+    kernel::socket::{Address, MAPPED},
     maps::{ADDRESSES, SOCKETS},
 };
 
@@ -19,9 +19,6 @@ const SCTP: u32 = 132;
 const MPTCP: u32 = 262;
 const ICMP: u32 = 1;
 const ICMPV6: u32 = 58;
-
-/// The third word of an IPv6 address that has an IPv4 address in its fourth: `::ffff:a.b.c.d`.
-const MAPPED: u32 = u32::from_ne_bytes([0, 0, 0xff, 0xff]);
 
 /// Bits of a key whose whole address is given.
 pub(super) const HOST: u32 = SCOPE_BITS + 8 * ADDRESS_LEN as u32;
