@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::{
     container::{ACTOR, Container, ContainerSpec},
-    stage::{Stage, set_up},
+    stage::set_up,
     technique::{NETWORK, files},
 };
 
@@ -77,7 +77,7 @@ pub(crate) fn run() -> Result<()> {
             print_programs(&restricted, &ruled)?;
         }
         drop((enforced, restricted, ruled));
-        remove(stage)?;
+        stage.remove()?;
     }
     Ok(())
 }
@@ -85,14 +85,6 @@ pub(crate) fn run() -> Result<()> {
 /// As an engine starts it, or hooks are attached that only unusual containers cause.
 fn usual(spec: ContainerSpec) -> ContainerSpec {
     ContainerSpec { usual: true, capabilities: Vec::new(), ..spec }
-}
-
-/// Ends agent and collector, and detaches the programs.
-fn remove(stage: Stage) -> Result<()> {
-    let Stage { collector, node, mut agent } = stage;
-    agent.daemon.kill()?;
-    drop(collector);
-    node.detach()
 }
 
 fn measure_all(container: &Container, situation: usize, figures: &mut Figures) -> Result<()> {
@@ -107,7 +99,8 @@ fn run_loop(container: &Container, looped: &Loop) -> Result<u64> {
     let command: Vec<&str> = [ACTOR].into_iter().chain(looped.command).collect();
     let output = container.exec(&command)?;
     ensure!(output.status == 0, "{output:?}");
-    output.stdout.trim().parse().with_context(|| format!("not a number: {output:?}"))
+    let processor_time = output.stdout.split_whitespace().next().and_then(|time| time.parse().ok());
+    processor_time.with_context(|| format!("not a number: {output:?}"))
 }
 
 fn print(figures: &Figures) {

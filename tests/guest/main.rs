@@ -15,6 +15,7 @@ mod bench;
 mod budget;
 mod bypass;
 mod capacity;
+mod compare;
 mod container;
 mod daemon;
 mod demo;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
         Some("demo") => told(demo::run()),
         Some("bench") => told(bench::run()),
+        Some("compare") => told(compare::run(std::env::args().nth(2).as_deref())),
         _ => test(),
     }
 }

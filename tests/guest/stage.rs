@@ -87,6 +87,14 @@ impl Stage {
         spec_for(&self.node, id, suite)
     }
 
+    /// Ends agent and collector, and detaches the programs.
+    pub(crate) fn remove(self) -> Result<()> {
+        let Self { collector, node, mut agent } = self;
+        agent.daemon.kill()?;
+        drop(collector);
+        node.detach()
+    }
+
     /// How many denials and reports of them the kernel has counted: the sequence number of the last one.
     pub(crate) fn denials(&self) -> Result<u64> {
         let metrics = self.agent.metrics()?;

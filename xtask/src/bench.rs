@@ -1,5 +1,7 @@
 //! `cargo xtask bench`: what enforcement costs. Writes the tables of docs/benchmarks.md.
 
+mod chart;
+mod compare;
 mod sbom;
 
 use std::{fmt::Write as _, fs, process::ExitCode, time::Duration};
@@ -13,8 +15,10 @@ use crate::{build, guest::Guests, setup, step, workspace::Workspace};
 const COMMAND: [&str; 2] = ["plimsoll-guest-tests", "bench"];
 const DEADLINE: Duration = Duration::from_mins(20);
 const DOCUMENT: &str = "docs/benchmarks.md";
-/// What is in the document from this line on, up to the figures of SBOMs, is written by the command.
+/// What is in the document from this line on, up to the figures of another part, is written by the command.
 const FIGURES: &str = "<!-- figures -->\n";
+/// How such a line begins.
+const MARK: &str = "<!-- figures";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -27,14 +31,21 @@ pub(crate) struct Arguments {
 enum Part {
     /// What a container pays for enforcement
     Enforcement,
+    /// The same work under nothing, under Plimsoll and under Debian's fapolicyd; what each of them stops
+    Compare,
     /// Reading SBOMs and compiling allowlists, beside syft
     Sbom,
 }
 
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCode> {
-    if arguments.part == Part::Sbom {
-        return sbom::run(workspace);
+    match arguments.part {
+        Part::Enforcement => enforcement(workspace),
+        Part::Compare => compare::run(workspace),
+        Part::Sbom => sbom::run(workspace),
     }
+}
+
+fn enforcement(workspace: &Workspace) -> Result<ExitCode> {
     setup::run(workspace)?;
     build::run(workspace)?;
     let mut figures = String::from("\n## One decision, on this machine\n\n");
@@ -57,11 +68,38 @@ fn table(output: &str) -> String {
 }
 
 fn write(workspace: &Workspace, figures: &str) -> Result<()> {
+    write_behind(workspace, FIGURES, figures)
+}
+
+/// Puts `figures` between `mark` and the mark that comes next.
+fn write_behind(workspace: &Workspace, mark: &str, figures: &str) -> Result<()> {
     let path = workspace.root().join(DOCUMENT);
     let document = fs::read_to_string(&path).with_context(|| format!("cannot read {DOCUMENT}"))?;
-    let (words, old) = document.split_once(FIGURES).with_context(|| format!("{DOCUMENT} has no {FIGURES}"))?;
-    let sbom = old.find(sbom::FIGURES).and_then(|at| old.get(at..)).unwrap_or_default();
-    fs::write(&path, format!("{words}{FIGURES}{figures}\n{sbom}"))?;
+    let document = replaced(&document, mark, figures).with_context(|| format!("{DOCUMENT} has no {mark}"))?;
+    fs::write(&path, document)?;
     println!("{figures}\nwritten to {DOCUMENT}");
     Ok(())
+}
+
+fn replaced(document: &str, mark: &str, figures: &str) -> Option<String> {
+    let (words, old) = document.split_once(mark)?;
+    let next = old.find(MARK).and_then(|at| old.get(at..)).unwrap_or_default();
+    Some(format!("{words}{mark}{figures}{}{next}", if next.is_empty() { "" } else { "\n" }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_of_other_parts_stay() {
+        let document = "words\n<!-- figures -->\nold\n\n<!-- figures: sbom -->\n\nmore\n";
+        let new = replaced(document, FIGURES, "\nnew\n").unwrap();
+        assert_eq!(new, "words\n<!-- figures -->\n\nnew\n\n<!-- figures: sbom -->\n\nmore\n");
+        assert_eq!(
+            replaced(&new, sbom::FIGURES, "x\n").unwrap(),
+            "words\n<!-- figures -->\n\nnew\n\n<!-- figures: sbom -->\nx\n"
+        );
+        assert_eq!(replaced(document, "<!-- figures: none -->\n", ""), None);
+    }
 }

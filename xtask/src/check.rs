@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::{build, setup, step, workspace::Workspace};
+use crate::{build, docs, setup, step, workspace::Workspace};
 
 /// Packages that compile for the kernel alone.
 const KERNEL_PACKAGES: [&str; 2] = ["plimsoll-agent-ebpf", "plimsoll-tests-ebpf"];
@@ -13,6 +13,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     setup::run_for_check(workspace)?;
     let mut format = Command::new("cargo");
     step::shown("formatting", format.current_dir(workspace.root()).args(["fmt", "--all", "--check"]))?;
+    docs::read(workspace)?;
     let object = build::kernel_programs(workspace)?;
     let mut host = build::cargo(workspace, "clippy", &object);
     host.args(["--workspace", "--all-targets"]);

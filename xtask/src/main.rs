@@ -7,6 +7,7 @@ mod build;
 mod check;
 mod corpus;
 mod demo;
+mod docs;
 mod fuzz;
 mod guest;
 mod image;
@@ -44,6 +45,8 @@ enum Command {
     Demo,
     /// Measure what enforcement costs, or reading SBOMs, and write docs/benchmarks.md
     Bench(bench::Arguments),
+    /// Check the documents: links, the commands and outputs they show, their policies
+    Docs(docs::Arguments),
     /// Check real SBOMs by real generators, over real root filesystems, against an oracle
     Corpus,
     /// Fuzz the parsers of untrusted input, with a nightly compiler
@@ -66,6 +69,7 @@ fn main() -> Result<ExitCode> {
         Command::Check => check::run(&workspace)?,
         Command::Demo => return demo::run(&workspace),
         Command::Bench(arguments) => return bench::run(&workspace, &arguments),
+        Command::Docs(arguments) => return docs::run(&workspace, &arguments),
         Command::Corpus => return corpus::run(&workspace),
         Command::Fuzz(arguments) => return fuzz::run(&workspace, &arguments),
         Command::Test(arguments) => return test::run(&workspace, &arguments),

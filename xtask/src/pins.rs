@@ -58,6 +58,11 @@ pub(crate) const HOST_PACKAGES: &[&str] = &[
 pub(crate) const GUEST_PACKAGES: &[&str] =
     &["bpftool", "busybox", "dnsmasq-base", "iproute2", "libgcc-s1", "mount", "procps", "runc"];
 
+/// Packages that the guest has beside these where Plimsoll is compared with a peer.
+pub(crate) const PEER_PACKAGES: &[&str] = &["adduser", "fapolicyd"];
+/// The package of a compiler that is small enough to be one of the works that are compared.
+pub(crate) const SMALL_COMPILER: &str = "tcc";
+
 /// The package of the kernel's source whose tests guests run.
 pub(crate) const SELFTESTS: &str = "linux-source-6.1";
 

@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, ensure};
 use plimsoll_tests::vm::{Guest, Kernel};
 
-use crate::{build, guest::Guests, setup, step, vm, workspace::Workspace};
+use crate::{build, docs, guest::Guests, setup, step, vm, workspace::Workspace};
 
 use tally::Tally;
 
@@ -74,6 +74,9 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCo
     }
     step::shown("tests of this machine's programs", build::cargo(workspace, "test", &object).args(filter))?;
     step::shown("the kernel's decision against the reference evaluator", &mut build::decision(workspace, &["agree"])?)?;
+    if filter.is_none() {
+        docs::all(workspace, false)?;
+    }
     let guests = Guests::complete(workspace)?;
     let filter = filter.as_slice();
     let mut runs = on_every_kernel(&guests, filter)?;

@@ -11,7 +11,6 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use super::DOCUMENT;
 use crate::{build, corpus, step, workspace::Workspace};
 
 /// The section of the document that this command writes; it is the last.
@@ -42,7 +41,7 @@ pub(super) fn run(workspace: &Workspace) -> Result<ExitCode> {
     criterion.current_dir(workspace.root()).args(["bench", "--locked", "-p", "plimsoll-sbom", "--bench", "documents"]);
     step::shown("documents of 40 MB (criterion)", &mut criterion)?;
     let figures = format!("\n## Reading SBOMs\n\n{whole}\n{memory}\n{}", readers(workspace)?);
-    write(workspace, &figures)?;
+    super::write_behind(workspace, FIGURES, &figures)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -192,13 +191,4 @@ fn readers(workspace: &Workspace) -> Result<String> {
         writeln!(table, "| {name} | {megabytes:.1} | {milliseconds:.0} | {rate:.0} |")?;
     }
     Ok(table)
-}
-
-fn write(workspace: &Workspace, figures: &str) -> Result<()> {
-    let path = workspace.root().join(DOCUMENT);
-    let document = fs::read_to_string(&path).with_context(|| format!("cannot read {DOCUMENT}"))?;
-    let words = document.split_once(FIGURES).map_or(document.as_str(), |(words, _old)| words);
-    fs::write(&path, format!("{}\n\n{FIGURES}{figures}", words.trim_end()))?;
-    println!("{figures}\nwritten to {DOCUMENT}");
-    Ok(())
 }

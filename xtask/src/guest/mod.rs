@@ -4,6 +4,7 @@ mod debian;
 mod ext4;
 mod key;
 mod payload;
+mod peer;
 mod root;
 mod selftests;
 
@@ -33,6 +34,14 @@ impl Guests {
         let mut guests = Self::bare(workspace)?;
         guests.disks.payload = Some(payload::build(workspace)?);
         Ok(guests)
+    }
+
+    /// The same with fapolicyd on the root disk, and what it is compared by. Needs [`crate::build::run`] before it.
+    pub(crate) fn with_peer(workspace: &Workspace) -> Result<Self> {
+        let accelerator = setup::accelerator(workspace)?;
+        let root = Some(root::build_with_peer(workspace)?);
+        let disks = Disks { root, payload: Some(payload::build_with_peer(workspace)?) };
+        Ok(Self { workspace: workspace.clone(), disks, accelerator })
     }
 
     /// A guest with these disks.

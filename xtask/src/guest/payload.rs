@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{ext4, selftests};
+use super::{ext4, peer, selftests};
 use crate::{
     image,
     step::{self, Step},
@@ -24,10 +24,20 @@ const LIBRARY: &str = "libactor_payload.so";
 
 /// The disk's file. Needs [`crate::build::run`] before it.
 pub(super) fn build(workspace: &Workspace) -> Result<PathBuf> {
+    with(workspace, "payload", |_| Ok(()))
+}
+
+/// The file of a disk with what is needed to compare Plimsoll with a peer beside the rest, in `peer/`.
+pub(super) fn build_with_peer(workspace: &Workspace) -> Result<PathBuf> {
+    with(workspace, "payload-with-peer", peer::lay_out)
+}
+
+/// A disk called `name`, with what `complete` adds to it.
+fn with(workspace: &Workspace, name: &str, complete: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     let image = image::build(workspace)?;
     let selftests = selftests::build(workspace)?;
     let step = Step::start("the payload disk");
-    let disk = workspace.guest().join("payload.ext4");
+    let disk = workspace.guest().join(format!("{name}.ext4"));
     let scratch = tempfile::Builder::new().prefix("payload-").tempdir_in(workspace.guest())?;
     let tree = scratch.path().join("payload");
     for folder in ["bin", "lib"] {
@@ -44,6 +54,7 @@ pub(super) fn build(workspace: &Workspace) -> Result<PathBuf> {
     fs::create_dir(&inner)?;
     fs::copy(image.join("layers/0/usr/bin/true"), inner.join("true")).context("the image has no /usr/bin/true")?;
     ext4::build(&tree.join("filesystem"), &inner, 0)?;
+    complete(&tree)?;
     ext4::build(&disk, &tree, 0)?;
     step.done("built");
     Ok(disk)

@@ -1,10 +1,10 @@
 //! The guest's root disk.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::{debian, ext4, key};
+use super::{debian, ext4, key, peer};
 use crate::{pins, step::Step, workspace::Workspace};
 
 /// Free room on it, in MiB: containers' writable layers and the agent's state live here.
@@ -12,17 +12,34 @@ const ROOM: u64 = 1024;
 
 /// The disk's file.
 pub(super) fn build(workspace: &Workspace) -> Result<PathBuf> {
-    let disk = workspace.guest().join("root.ext4");
-    let built_from = format!("{} {} +{ROOM}", pins::DEBIAN, pins::GUEST_PACKAGES.join(" "));
+    with_packages(workspace, "root", pins::GUEST_PACKAGES, |_| Ok(()))
+}
+
+/// The file of a disk with a peer on it, trusted by which is what dpkg installed.
+pub(super) fn build_with_peer(workspace: &Workspace) -> Result<PathBuf> {
+    let packages = [pins::GUEST_PACKAGES, pins::PEER_PACKAGES].concat();
+    with_packages(workspace, "root-with-peer", &packages, peer::trust_packages)
+}
+
+/// A disk called `name` with `packages` on it, and what `complete` makes of its files.
+fn with_packages(
+    workspace: &Workspace,
+    name: &str,
+    packages: &[&str],
+    complete: impl FnOnce(&Path) -> Result<()>,
+) -> Result<PathBuf> {
+    let disk = workspace.guest().join(format!("{name}.ext4"));
+    let built_from = format!("{} {} +{ROOM}", pins::DEBIAN, packages.join(" "));
     if key::is_fresh(&disk, &built_from) {
         return Ok(disk);
     }
-    let step = Step::start("the guest's root disk");
+    let step = Step::start(format!("the guest's disk `{name}`"));
     key::forget(&disk)?;
     let scratch = tempfile::Builder::new().prefix("root-").tempdir_in(workspace.guest())?;
     let tree = scratch.path().join("root");
-    debian::install(&tree, pins::GUEST_PACKAGES)?;
+    debian::install(&tree, packages)?;
     std::fs::create_dir_all(tree.join("payload"))?;
+    complete(&tree)?;
     ext4::build(&disk, &tree, ROOM)?;
     key::remember(&disk, &built_from)?;
     step.done("built");
