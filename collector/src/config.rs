@@ -60,6 +60,9 @@ pub struct Config {
     pub database: PathBuf,
     /// How much is kept.
     pub retention: Retention,
+    /// After how long without a word a node is a finding. Agents speak every three seconds.
+    #[serde(deserialize_with = "duration")]
+    pub silent_after: Duration,
     /// Mutual TLS for agents.
     pub tls: Option<Tls>,
     /// Lets `http` be another address than loopback.
@@ -97,6 +100,7 @@ impl Default for Config {
             http: SocketAddr::from(([127, 0, 0, 1], 7480)),
             database: "/var/lib/plimsoll-collector/events.db".into(),
             retention: Retention::default(),
+            silent_after: Duration::from_mins(5),
             tls: None,
             allow_remote_queries: false,
         }

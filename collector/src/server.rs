@@ -85,8 +85,14 @@ impl Server {
 
         let finish = CancellationToken::new();
         let opened = store::open(&config.database)?;
-        let (writer, store) =
-            Writer::start(opened, &config.database, config.retention, metrics.clone(), finish.clone())?;
+        let (writer, store) = Writer::start(
+            opened,
+            &config.database,
+            config.retention,
+            config.silent_after,
+            metrics.clone(),
+            finish.clone(),
+        )?;
         let stop = CancellationToken::new();
         let encrypted = tls.is_some();
         let ingest = Ingest::service(writer.clone(), metrics.clone(), tls.clone(), stop.clone());

@@ -47,7 +47,16 @@ pub(crate) struct Loaded {
 impl Loaded {
     /// Whether `chain` still proves a node; `None` if not.
     pub(crate) fn identity(&self, chain: &[CertificateDer<'_>]) -> Result<NodeIdentity, rustls::Error> {
-        self.trust.verify(chain, UnixTime::now())
+        self.identity_at(chain, UnixTime::now())
+    }
+
+    /// Whether it proved a node at `time`.
+    pub(crate) fn identity_at(
+        &self,
+        chain: &[CertificateDer<'_>],
+        time: UnixTime,
+    ) -> Result<NodeIdentity, rustls::Error> {
+        self.trust.verify(chain, time)
     }
 }
 

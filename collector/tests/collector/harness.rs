@@ -4,6 +4,7 @@ use std::{future::Future, path::PathBuf, time::Duration};
 
 use plimsoll_collector::{config::Config, server::Server};
 use plimsoll_proto::v1::{self, collector_client::CollectorClient};
+use prost::Message as _;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -32,6 +33,13 @@ impl Harness {
 
     pub(crate) async fn start_with(change: fn(&mut Config)) -> Self {
         let mut harness = Self { server: None, directory: tempfile::tempdir().unwrap(), change };
+        harness.restart().await;
+        harness
+    }
+
+    /// Starts with the files that another one left.
+    pub(crate) async fn adopt(directory: tempfile::TempDir) -> Self {
+        let mut harness = Self { server: None, directory, change: |_config| {} };
         harness.restart().await;
         harness
     }
@@ -140,8 +148,8 @@ pub(crate) fn batch(name: &str, events: impl IntoIterator<Item = v1::Event>) -> 
     v1::EventBatch {
         node: Some(node(name)),
         agent_version: "0.1.0".to_owned(),
-        events: events.into_iter().collect(),
-        losses: Vec::new(),
+        events: events.into_iter().map(|event| event.encode_to_vec().into()).collect(),
+        ..v1::EventBatch::default()
     }
 }
 
