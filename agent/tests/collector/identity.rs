@@ -30,6 +30,7 @@ fn server_files(directory: &Path, authority: &Authority) -> config::Tls {
         certificate: directory.join("server.pem"),
         key: directory.join("server.key"),
         trust_domains: [("nodes.example".to_owned(), directory.join("ca.pem"))].into(),
+        revocation_lists: Vec::new(),
     };
     fs::write(directory.join("ca.pem"), &authority.pem).unwrap();
     authority.issue(&tls.certificate, &tls.key, SanType::DnsName("localhost".try_into().unwrap()), LONG);

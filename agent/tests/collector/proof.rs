@@ -39,7 +39,7 @@ async fn send(agent: ExporterHandle, events: std::ops::Range<u32>) {
         agent.submit(deny(0, u64::from(n), &format!("/tmp/{}/{n}", "x".repeat(n as usize % 40)))).unwrap();
     }
     let sent = agent.finish().await;
-    assert_eq!((sent.acked, sent.queued), (sent.spooled, 0), "{sent:?}");
+    assert!(sent.acked >= sent.spooled && sent.queued == 0, "{sent:?}");
 }
 
 /// Two streams of one numbering, with a certificate each.
@@ -59,7 +59,7 @@ fn authorities(site: &Site) -> Vec<CertificateDer<'static>> {
     vec![CertificateDer::from_pem_slice(site.authority.pem.as_bytes()).unwrap()]
 }
 
-fn verify<'a>(mut verifier: Verifier, lines: impl IntoIterator<Item = &'a [u8]>) -> Result<Report, Broken> {
+fn verify<'line>(mut verifier: Verifier, lines: impl IntoIterator<Item = &'line [u8]>) -> Result<Report, Broken> {
     for line in lines {
         verifier.line(line)?;
     }
@@ -141,18 +141,19 @@ async fn lines_dropped_swapped_repeated_or_cut_off_are_found() {
     let before = before_each(&site, &lines);
     let (mut broken_lines, last) = (0, lines.len() - 1);
     for (index, before) in before.iter().enumerate() {
-        let is_event = matches!(read(&lines[index]), Line::Event(_));
+        let sequence = if let Line::Event(event) = read(&lines[index]) { Some(event.sequence) } else { None };
         let rest = || lines[index + 1..].iter().map(Vec::as_slice);
-        let whole = verify(before.clone(), lines[index..].iter().map(Vec::as_slice));
-        whole.unwrap();
+        verify(before.clone(), lines[index..].iter().map(Vec::as_slice)).unwrap();
         let found = |what: &str, outcome: Result<Report, Broken>| {
             let broken = outcome.expect_err(what);
             // What is no event may be found later: at the line that needs it, or at the last one, which counts.
-            let exact = broken.line == index as u64 + 1 || (what == "repeated" && broken.line == index as u64 + 2);
-            assert!(exact || !is_event, "line {} {what}: {broken}", index + 1);
+            let Some(sequence) = sequence else { return };
+            let behind = u64::from(what == "repeated");
+            assert_eq!(broken.place.as_ref().unwrap().sequence, sequence + behind, "{what}: {broken}");
         };
         found("dropped", verify(before.clone(), rest()));
-        if index < last {
+        // Certificates may stand anywhere before they are needed.
+        if index < last && !matches!(read(&lines[index + 1]), Line::Certificates(_)) {
             let swapped = [&lines[index + 1], &lines[index]].into_iter().map(Vec::as_slice);
             found("swapped", verify(before.clone(), swapped.chain(rest().skip(1))));
         }

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Context as _;
 use jiff::Timestamp;
-use plimsoll_proof::export::{Broken, Cause, Coverage, Gap, LINE_BYTES, Report, Verifier};
+use plimsoll_proof::export::{Broken, Cause, Coverage, Fault, Gap, LINE_BYTES, Report, Verifier};
 
 use super::Bar;
 use crate::output::{print, printable};
@@ -37,6 +37,9 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             let sound = report.unexplained().next().is_none();
             print(&text(&report, trusted)?)?;
             Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Err(Broken { fault: fault @ (Fault::NoExport | Fault::Version(_)), .. }) => {
+            Err(fault).with_context(|| format!("cannot read `{name}`"))
         }
         Err(broken) => {
             let reason = std::error::Error::source(&broken.fault).map_or(String::new(), |source| format!(": {source}"));

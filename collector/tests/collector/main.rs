@@ -7,4 +7,6 @@ mod harness;
 #[cfg(test)]
 mod running;
 #[cfg(test)]
+mod security;
+#[cfg(test)]
 mod store_and_query;
