@@ -1,6 +1,8 @@
 //! A real client and a real SQLite file against a collector in this process.
 
 #[cfg(test)]
+mod export;
+#[cfg(test)]
 mod findings;
 #[cfg(test)]
 mod harness;
