@@ -20,6 +20,7 @@ use plimsoll_proto::{
         collector_server::{Collector, CollectorServer},
     },
 };
+use prost::Message as _;
 use tokio::{
     net::{TcpListener, TcpSocket},
     runtime::Runtime,
@@ -50,8 +51,9 @@ impl Stored {
         let node = batch.node.clone().unwrap();
         assert_eq!(node.name, "node-1");
         for event in &batch.events {
+            let event = v1::Event::decode(event.clone()).unwrap();
             let key = (node.boot_id.clone(), node.spool_id.clone(), event.sequence);
-            let path = event.file.clone().unwrap().path;
+            let path = event.file.unwrap().path;
             if let Some(known) = self.events.get(&key) {
                 // The same number must mean the same event, for ever.
                 assert_eq!(known, &path);
@@ -95,7 +97,12 @@ impl Fake {
             let node = batch.node.unwrap();
             let is_heartbeat = batch.events.is_empty();
             if let Some(last) = batch.events.last() {
-                late.push(Acknowledgement { boot_id: node.boot_id, spool_id: node.spool_id, sequence: last.sequence });
+                late.push(Acknowledgement {
+                    boot_id: node.boot_id,
+                    spool_id: node.spool_id,
+                    sequence: v1::Event::decode(last.clone()).unwrap().sequence,
+                    ..Acknowledgement::default()
+                });
                 taken += 1;
             }
             if taken == self.breaks_after {

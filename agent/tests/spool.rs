@@ -12,14 +12,16 @@ use std::{
 };
 
 use plimsoll_agent::exporter::spool::{self, Opened};
+use plimsoll_proof::Link;
 use plimsoll_proto::v1;
+use prost::Message as _;
 
 /// Tells the process that it is the writer, and where.
 const DIRECTORY: &str = "PLIMSOLL_TEST_SPOOL";
 const TEST: &str = "what_was_written_outlives_sigkill";
 
 fn open(directory: &Path) -> Opened {
-    spool::open(directory, &directory.join("keys"), "boot", 64 << 20).unwrap()
+    spool::open(directory, &directory.join("keys"), "node", "boot", 64 << 20).unwrap()
 }
 
 /// Appends for as long as it lives, and says each number once it is written.
@@ -53,7 +55,15 @@ fn what_was_written_outlives_sigkill() {
         let mut spool = open(directory.path());
         assert_eq!(spool.corrupt, 0);
         let batches = std::iter::from_fn(|| spool.reader.next_batch().unwrap());
-        let numbers: Vec<u64> = batches.flat_map(|batch| batch.events).map(|event| event.sequence).collect();
+        let mut chain = Link::start("node", "boot", &spool.writer.numbering().spool_id);
+        let mut numbers = Vec::new();
+        for batch in batches {
+            let (before, after) = batch.chain.unwrap();
+            assert_eq!(before, chain, "round {round}, after event {}", numbers.len());
+            chain = batch.events.iter().fold(chain, |chain, event| chain.next(event));
+            assert_eq!(after, chain, "round {round}");
+            numbers.extend(batch.events.into_iter().map(|event| v1::Event::decode(event).unwrap().sequence));
+        }
         let last = numbers.len() as u64;
         assert_eq!(numbers, (1..=last).collect::<Vec<_>>(), "round {round}");
         assert!(last >= told && told > before, "round {round}: {last} on disk, {told} told, {before} before");

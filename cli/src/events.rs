@@ -178,7 +178,7 @@ fn query(filters: &Filters, limit: u64, cursor: Option<&str>) -> Vec<(&'static s
 }
 
 /// What an answer that is not a page says, fit for a terminal.
-fn explanation(body: &[u8]) -> String {
+pub(crate) fn explanation(body: &[u8]) -> String {
     let text = match serde_json::from_slice::<Refusal>(body) {
         Ok(Refusal { error, help: Some(help) }) => format!("{error}; {help}"),
         Ok(Refusal { error, help: None }) => error,

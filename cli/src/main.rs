@@ -1,6 +1,7 @@
 //! `plimsoll`: what a person types. It reads files and asks the collector; it never touches the kernel itself.
 #![forbid(unsafe_code)]
 
+mod audit;
 mod completions;
 mod doctor;
 mod events;
@@ -35,6 +36,9 @@ enum Command {
     Sbom(sbom::Command),
     /// Print events stored by a collector.
     Events(events::Arguments),
+    /// Take stored events out of a collector, and check that they are what the nodes sent.
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Print what a shell needs to complete this command.
     Completions(completions::Shell),
     /// Write manual pages, one for each command.
@@ -47,6 +51,7 @@ fn main() -> ExitCode {
         Command::Policy(command) => policy::run(&command),
         Command::Sbom(command) => sbom::run(&command),
         Command::Events(arguments) => events::run(&arguments),
+        Command::Audit(command) => audit::run(&command),
         Command::Completions(arguments) => completions::shell(&arguments, &mut Arguments::command()),
         Command::Man(arguments) => completions::pages(&arguments, Arguments::command()),
     };

@@ -44,6 +44,10 @@ pub enum ConfigError {
     NoTrustDomain,
     #[error("`tls.trustDomains`: `{domain}` is no trust domain such as `nodes.example`")]
     TrustDomain { domain: String },
+    #[error(
+        "`connections.total` or `connections.perAddress` is 0, which would let no agent in; set them to at least 1"
+    )]
+    NobodyLetIn,
     #[error("`retention.maxEvents` is 0, which would keep nothing; set it to at least 1")]
     NothingKept,
 }
@@ -60,6 +64,11 @@ pub struct Config {
     pub database: PathBuf,
     /// How much is kept.
     pub retention: Retention,
+    /// After how long without a word a node is a finding. Agents speak every three seconds.
+    #[serde(deserialize_with = "duration")]
+    pub silent_after: Duration,
+    /// How many agents may be connected.
+    pub connections: Connections,
     /// Mutual TLS for agents.
     pub tls: Option<Tls>,
     /// Lets `http` be another address than loopback.
@@ -88,6 +97,25 @@ pub struct Tls {
     /// Trust domains of nodes, each with the file of authorities that may have signed their certificates. A node writes
     /// as the one that `spiffe://<trust domain>/plimsoll/node/<name>` in its certificate names; others are turned away.
     pub trust_domains: BTreeMap<String, PathBuf>,
+    /// Revocation lists in PEM. They are read again when they change, and end streams that are open.
+    #[serde(default)]
+    pub revocation_lists: Vec<PathBuf>,
+}
+
+/// Connections of agents, over TLS.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Connections {
+    /// Of all addresses together.
+    pub total: usize,
+    /// Of one address; nodes behind one translated address share it.
+    pub per_address: usize,
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self { total: 12_000, per_address: 1000 }
+    }
 }
 
 impl Default for Config {
@@ -97,6 +125,8 @@ impl Default for Config {
             http: SocketAddr::from(([127, 0, 0, 1], 7480)),
             database: "/var/lib/plimsoll-collector/events.db".into(),
             retention: Retention::default(),
+            connections: Connections::default(),
+            silent_after: Duration::from_mins(5),
             tls: None,
             allow_remote_queries: false,
         }
@@ -131,6 +161,9 @@ impl Config {
         }
         if !self.allow_remote_queries && !self.http.ip().is_loopback() {
             return Err(ConfigError::OpenQueries { address: self.http });
+        }
+        if self.connections.total == 0 || self.connections.per_address == 0 {
+            return Err(ConfigError::NobodyLetIn);
         }
         if self.retention.max_events == 0 {
             return Err(ConfigError::NothingKept);

@@ -7,6 +7,8 @@
 //! [`server::Server::start`] runs all of it inside the caller's runtime.
 #![forbid(unsafe_code)]
 
+mod admission;
+mod audit;
 pub mod config;
 mod http;
 mod ingest;

@@ -47,6 +47,9 @@ struct Arguments {
     /// A trust domain of nodes and the authorities, in PEM, that may have signed their certificates; may be repeated.
     #[arg(long, value_name = "DOMAIN=FILE", requires = "tls_certificate", value_parser = trust_domain)]
     tls_trust_domain: Vec<(String, PathBuf)>,
+    /// A file of revocation lists in PEM; may be repeated.
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    tls_revocation_list: Vec<PathBuf>,
     /// How the log on standard error is written. RUST_LOG sets its level.
     #[arg(long, value_enum, default_value = "json")]
     log_format: LogFormat,
@@ -71,7 +74,12 @@ impl Arguments {
         config.retention.max_events = self.max_events.unwrap_or(config.retention.max_events);
         config.retention.max_age = self.max_age.unwrap_or(config.retention.max_age);
         if let (Some(certificate), Some(key)) = (self.tls_certificate, self.tls_key) {
-            config.tls = Some(Tls { certificate, key, trust_domains: self.tls_trust_domain.into_iter().collect() });
+            config.tls = Some(Tls {
+                certificate,
+                key,
+                trust_domains: self.tls_trust_domain.into_iter().collect(),
+                revocation_lists: self.tls_revocation_list,
+            });
         }
         Ok(config)
     }

@@ -20,6 +20,12 @@ pub(crate) struct Cause {
     pub(crate) cause: String,
 }
 
+/// What the collector noticed about a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Finding {
+    pub(crate) kind: &'static str,
+}
+
 /// What the collector counts, since it started.
 #[derive(Debug)]
 pub(crate) struct Metrics {
@@ -27,10 +33,13 @@ pub(crate) struct Metrics {
     pub(crate) duplicates: Counter,
     pub(crate) missing: Counter,
     pub(crate) pruned: Counter,
+    pub(crate) findings: Family<Finding, Counter>,
     pub(crate) refused_events: Family<Reason, Counter>,
     pub(crate) refused_batches: Family<Reason, Counter>,
     pub(crate) refused_queries: Family<Reason, Counter>,
     pub(crate) refused_connections: Family<Reason, Counter>,
+    pub(crate) checkpoints: Counter,
+    pub(crate) refused_checkpoints: Family<Reason, Counter>,
     pub(crate) tls_reloads: Counter,
     pub(crate) tls_reload_failures: Counter,
     pub(crate) losses: Family<Cause, Counter>,
@@ -47,10 +56,13 @@ impl Metrics {
             duplicates: Counter::default(),
             missing: Counter::default(),
             pruned: Counter::default(),
+            findings: Family::default(),
             refused_events: Family::default(),
             refused_batches: Family::default(),
             refused_queries: Family::default(),
             refused_connections: Family::default(),
+            checkpoints: Counter::default(),
+            refused_checkpoints: Family::default(),
             tls_reloads: Counter::default(),
             tls_reload_failures: Counter::default(),
             losses: Family::default(),
@@ -69,9 +81,18 @@ impl Metrics {
             self.missing.clone()
         });
         registry.register("events_pruned", "Events removed by retention", self.pruned.clone());
+        registry.register(
+            "findings",
+            "Gaps, rollbacks, forks and silent nodes that were noticed",
+            self.findings.clone(),
+        );
         registry.register("events_refused", "Events refused for good, by reason", self.refused_events.clone());
         registry.register("batches_refused", "Batches that ended their stream, by reason", {
             self.refused_batches.clone()
+        });
+        registry.register("checkpoints_stored", "Signed checkpoints that were verified", self.checkpoints.clone());
+        registry.register("checkpoints_refused", "Signed checkpoints that were not believed, by reason", {
+            self.refused_checkpoints.clone()
         });
         registry.register("connections_refused", "Connections whose TLS handshake failed, by reason", {
             self.refused_connections.clone()
@@ -107,10 +128,12 @@ mod tests {
     /// What a scrape says, with one series in every family.
     fn scrape() -> String {
         let metrics = Metrics::new();
-        let Metrics { refused_events, refused_batches, refused_queries, refused_connections, .. } = &*metrics;
-        for family in [refused_events, refused_batches, refused_queries, refused_connections] {
+        let Metrics { refused_events, refused_batches, refused_queries, .. } = &*metrics;
+        let Metrics { refused_connections, refused_checkpoints, .. } = &*metrics;
+        for family in [refused_events, refused_batches, refused_queries, refused_connections, refused_checkpoints] {
             family.get_or_create(&Reason { reason: "x" }).inc();
         }
+        metrics.findings.get_or_create(&Finding { kind: "x" }).inc();
         metrics.losses.get_or_create(&Cause { cause: "x".to_owned() }).inc();
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &metrics.registry()).unwrap();

@@ -22,6 +22,8 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 const KEEPALIVE_ANSWER: Duration = Duration::from_secs(10);
 /// Streams on one connection; an agent needs one.
 const STREAMS: u32 = 4;
+/// Bytes of a request's headers; an agent's have some hundred.
+const HEADER_BYTES: u32 = 16 << 10;
 
 /// Why the collector did not start.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +74,7 @@ impl Server {
         let mut grpc = Grpc::builder()
             .http2_keepalive_interval(Some(KEEPALIVE))
             .http2_keepalive_timeout(Some(KEEPALIVE_ANSWER))
+            .http2_max_header_list_size(HEADER_BYTES)
             .max_concurrent_streams(STREAMS);
         let metrics = Metrics::new();
         let tls = config.tls.map(|tls| tls::watch(tls, metrics.clone())).transpose()?;
@@ -85,15 +88,21 @@ impl Server {
 
         let finish = CancellationToken::new();
         let opened = store::open(&config.database)?;
-        let (writer, store) =
-            Writer::start(opened, &config.database, config.retention, metrics.clone(), finish.clone())?;
+        let (writer, store) = Writer::start(
+            opened,
+            &config.database,
+            config.retention,
+            config.silent_after,
+            metrics.clone(),
+            finish.clone(),
+        )?;
         let stop = CancellationToken::new();
         let encrypted = tls.is_some();
         let ingest = Ingest::service(writer.clone(), metrics.clone(), tls.clone(), stop.clone());
         let router = grpc.add_service(ingest);
         let stopped = stop.clone().cancelled_owned();
         let served = if let Some(tls) = tls {
-            let incoming = tls::accept(grpc_listener, tls, metrics.clone(), stop.clone());
+            let incoming = tls::accept(grpc_listener, tls, &config.connections, metrics.clone(), stop.clone());
             tokio::spawn(router.serve_with_incoming_shutdown(incoming, stopped))
         } else {
             let incoming = TcpIncoming::from(grpc_listener).with_nodelay(Some(true));

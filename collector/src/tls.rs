@@ -1,11 +1,14 @@
 //! Mutual TLS for agents: certificates that are reloaded, handshakes that cannot hold up each other, and who it was.
 
-use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use plimsoll_identity::{FileError, Files, NodeIdentity, Trust, TrustError, certificates, fault, key};
+use plimsoll_identity::{
+    FileError, Files, NodeIdentity, Trust, TrustError, certificates, fault, key, revocation_lists,
+};
 use rustls::{ServerConfig, crypto::aws_lc_rs, server::NoServerSessionStorage};
 use rustls_pki_types::{CertificateDer, UnixTime};
 use tokio::{
+    io::AsyncReadExt as _,
     net::{TcpListener, TcpStream},
     sync::{Semaphore, mpsc, watch},
     time::timeout,
@@ -15,13 +18,14 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::Tls,
+    admission::{Admitted, Door, PREFACE},
+    config::{Connections, Tls},
     metrics::{Metrics, Reason},
 };
 
-/// Handshakes at once. Each takes a signature; further connections wait in the kernel.
+/// Handshakes at once. Each takes a signature; further connections wait, no longer than a handshake may take.
 const HANDSHAKES: usize = 256;
-/// How long one may take.
+/// How long one may take, up to the first bytes of HTTP/2.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long to wait after the kernel refused a connection: out of files, most likely.
 const BREATH: Duration = Duration::from_millis(100);
@@ -47,7 +51,16 @@ pub(crate) struct Loaded {
 impl Loaded {
     /// Whether `chain` still proves a node; `None` if not.
     pub(crate) fn identity(&self, chain: &[CertificateDer<'_>]) -> Result<NodeIdentity, rustls::Error> {
-        self.trust.verify(chain, UnixTime::now())
+        self.identity_at(chain, UnixTime::now())
+    }
+
+    /// Whether it proved a node at `time`.
+    pub(crate) fn identity_at(
+        &self,
+        chain: &[CertificateDer<'_>],
+        time: UnixTime,
+    ) -> Result<NodeIdentity, rustls::Error> {
+        self.trust.verify(chain, time)
     }
 }
 
@@ -56,7 +69,11 @@ fn load(tls: &Tls) -> Result<Loaded, TlsError> {
     for (domain, path) in &tls.trust_domains {
         domains.insert(domain.clone(), certificates(path)?);
     }
-    let trust = Arc::new(Trust::new(domains)?);
+    let mut lists = Vec::new();
+    for path in &tls.revocation_lists {
+        lists.extend(revocation_lists(path)?);
+    }
+    let trust = Arc::new(Trust::with_revocations(domains, &lists)?);
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -74,7 +91,7 @@ fn load(tls: &Tls) -> Result<Loaded, TlsError> {
 /// Loads the files, and again whenever they change.
 pub(crate) fn watch(tls: Tls, metrics: Arc<Metrics>) -> Result<watch::Receiver<Loaded>, TlsError> {
     let paths = [tls.certificate.clone(), tls.key.clone()];
-    let files = Files::new(paths.into_iter().chain(tls.trust_domains.values().cloned()));
+    let files = Files::new(paths.into_iter().chain(tls.trust_domains.values().chain(&tls.revocation_lists).cloned()));
     let seen = files.contents();
     let first = load(&tls)?;
     let counted = Arc::clone(&metrics);
@@ -94,31 +111,41 @@ pub(crate) fn watch(tls: Tls, metrics: Arc<Metrics>) -> Result<watch::Receiver<L
 pub(crate) fn accept(
     listener: TcpListener,
     loaded: watch::Receiver<Loaded>,
+    limits: &Connections,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
-) -> ReceiverStream<io::Result<TlsStream<TcpStream>>> {
+) -> ReceiverStream<io::Result<Admitted<TlsStream<TcpStream>>>> {
     let (accepted, incoming) = mpsc::channel(HANDSHAKES);
+    let door = Door::new(limits);
     tokio::spawn(async move {
         let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
         let taking = async {
-            while let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await {
-                let connection = match listener.accept().await {
-                    Ok((connection, _address)) => connection,
+            loop {
+                let (connection, address) = match listener.accept().await {
+                    Ok(accepted) => accepted,
                     Err(error) => {
                         tracing::warn!(%error, "a connection could not be accepted");
                         tokio::time::sleep(BREATH).await;
                         continue;
                     }
                 };
+                // Whoever is one too many costs nothing more than this.
+                let place = match door.enter(address.ip()) {
+                    Ok(place) => place,
+                    Err(full) => {
+                        metrics.refused_connections.get_or_create(&Reason { reason: full.name() }).inc();
+                        tracing::debug!(%address, "a connection was closed: {full}");
+                        continue;
+                    }
+                };
                 let acceptor = TlsAcceptor::from(Arc::clone(&loaded.borrow().config));
-                let (accepted, metrics) = (accepted.clone(), Arc::clone(&metrics));
+                let (accepted, metrics, handshakes) = (accepted.clone(), Arc::clone(&metrics), Arc::clone(&handshakes));
                 tokio::spawn(async move {
-                    if let Some(stream) = handshake(connection, &acceptor, &metrics).await
-                        && accepted.send(Ok(stream)).await.is_err()
+                    if let Some(stream) = handshake(connection, address, &acceptor, &handshakes, &metrics).await
+                        && accepted.send(Ok(Admitted::new(stream, place))).await.is_err()
                     {
                         tracing::debug!("the collector stopped during a handshake");
                     }
-                    drop(permit);
                 });
             }
         };
@@ -130,13 +157,31 @@ pub(crate) fn accept(
     ReceiverStream::new(incoming)
 }
 
-async fn handshake(connection: TcpStream, acceptor: &TlsAcceptor, metrics: &Metrics) -> Option<TlsStream<TcpStream>> {
-    let peer = connection.peer_addr().map_or_else(|error| error.to_string(), |address| address.to_string());
+type Greeted = (TlsStream<TcpStream>, [u8; PREFACE.len()]);
+
+/// A handshake, and the first bytes of HTTP/2: a client that goes no further than one of them must not stay.
+async fn handshake(
+    connection: TcpStream,
+    peer: SocketAddr,
+    acceptor: &TlsAcceptor,
+    handshakes: &Semaphore,
+    metrics: &Metrics,
+) -> Option<Greeted> {
     if let Err(error) = connection.set_nodelay(true) {
-        tracing::debug!(peer, %error, "small packets of a connection may wait");
+        tracing::debug!(%peer, %error, "small packets of a connection may wait");
     }
-    let (reason, error) = match timeout(HANDSHAKE, acceptor.accept(connection)).await {
-        Ok(Ok(stream)) => return Some(stream),
+    let greeted = async {
+        // Never closed.
+        let permit = handshakes.acquire().await.map_err(io::Error::other)?;
+        let mut stream = acceptor.accept(connection).await?;
+        drop(permit);
+        let mut preface = [0; PREFACE.len()];
+        stream.read_exact(&mut preface).await?;
+        Ok::<_, io::Error>((stream, preface))
+    };
+    let (reason, error) = match timeout(HANDSHAKE, greeted).await {
+        Ok(Ok((_, preface))) if preface != *PREFACE => ("protocol", "the other end does not speak HTTP/2".to_owned()),
+        Ok(Ok(greeted)) => return Some(greeted),
         Ok(Err(error)) => {
             let reason = match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
                 Some(error) => fault(error),
@@ -147,6 +192,6 @@ async fn handshake(connection: TcpStream, acceptor: &TlsAcceptor, metrics: &Metr
         Err(_elapsed) => ("timeout", format!("no handshake within {} s", HANDSHAKE.as_secs())),
     };
     metrics.refused_connections.get_or_create(&Reason { reason }).inc();
-    tracing::warn!(peer, reason, error, "a connection was refused");
+    tracing::warn!(%peer, reason, error, "a connection was refused");
     None
 }

@@ -92,8 +92,10 @@ fn registry(workspace: &Workspace) -> Result<ExitCode> {
 
 /// The collector with real clients, SQLite and TLS: faults and who is refused.
 fn collector(workspace: &Workspace) -> Result<ExitCode> {
-    let packages = ["plimsoll-identity", "plimsoll-collector", "plimsoll-agent"];
-    let targets = ["--lib", "--test", COLLECTOR, "--test", "exporter", "--test", "spool"];
+    let packages = ["plimsoll-identity", "plimsoll-proof", "plimsoll-collector", "plimsoll-agent", "plimsoll-cli"];
+    let tests = ["--lib", "--test", COLLECTOR, "--test", "exporter", "--test", "spool", "--test", "audit"];
+    // Their figures.
+    let targets = [&tests[..], &["--", "--show-output"]].concat();
     of_packages(workspace, "tests of the collector", &packages, &targets)
 }
 

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use plimsoll_identity::Files;
+use plimsoll_identity::{Files, SignatureError, Signer};
 use tokio::sync::watch;
 use tonic::transport::{self, Certificate, Channel, ClientTlsConfig, Identity, Uri};
 
@@ -35,6 +35,8 @@ pub enum EndpointError {
     },
     #[error("the certificates of `collector.tls` cannot be used")]
     Tls(#[source] transport::Error),
+    #[error("the key of `collector.tls` cannot sign checkpoints")]
+    Signer(#[from] SignatureError),
     #[error("cannot connect to `{endpoint}`")]
     Connect {
         endpoint: String,
@@ -79,13 +81,16 @@ impl Endpoint {
         )
     }
 
-    /// Connects. Certificates are read anew every time, since they are replaced while the agent runs.
-    pub(super) async fn connect(&self) -> Result<Channel, EndpointError> {
-        let prepared = self.prepare()?;
-        prepared.connect().await.map_err(|source| EndpointError::Connect { endpoint: self.address.clone(), source })
+    /// Connects. Certificates are read anew every time, since they are replaced while the agent runs. The signer has the
+    /// certificate that the connection shows; there is none without TLS.
+    pub(super) async fn connect(&self) -> Result<(Channel, Option<Signer>), EndpointError> {
+        let (prepared, signer) = self.prepare()?;
+        let connected = prepared.connect().await;
+        let failed = |source| EndpointError::Connect { endpoint: self.address.clone(), source };
+        Ok((connected.map_err(failed)?, signer))
     }
 
-    fn prepare(&self) -> Result<transport::Endpoint, EndpointError> {
+    fn prepare(&self) -> Result<(transport::Endpoint, Option<Signer>), EndpointError> {
         let endpoint = self.address.clone();
         let Ok(uri) = endpoint.parse::<Uri>() else { return Err(EndpointError::Address { endpoint }) };
         let Some(host) = uri.host().map(str::to_owned) else { return Err(EndpointError::Address { endpoint }) };
@@ -101,9 +106,12 @@ impl Endpoint {
             .keep_alive_timeout(KEEP_ALIVE)
             .keep_alive_while_idle(true);
         match (&self.tls, encrypted) {
-            (_, false) => Ok(plain),
+            (_, false) => Ok((plain, None)),
             (None, true) => Err(EndpointError::TlsMissing { endpoint }),
-            (Some(tls), true) => plain.tls_config(certificates(tls)?).map_err(EndpointError::Tls),
+            (Some(tls), true) => {
+                let (config, signer) = certificates(tls)?;
+                Ok((plain.tls_config(config).map_err(EndpointError::Tls)?, Some(signer)))
+            }
         }
     }
 }
@@ -113,10 +121,12 @@ fn is_loopback(host: &str) -> bool {
     host == "localhost" || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-fn certificates(tls: &Tls) -> Result<ClientTlsConfig, EndpointError> {
+fn certificates(tls: &Tls) -> Result<(ClientTlsConfig, Signer), EndpointError> {
     let authorities = Certificate::from_pem(read(&tls.ca)?);
-    let identity = Identity::from_pem(read(&tls.certificate)?, read(&tls.key)?);
-    Ok(ClientTlsConfig::new().ca_certificate(authorities).identity(identity))
+    let (certificate, key) = (read(&tls.certificate)?, read(&tls.key)?);
+    let signer = Signer::from_pem(&certificate, &key)?;
+    let config = ClientTlsConfig::new().ca_certificate(authorities).identity(Identity::from_pem(certificate, key));
+    Ok((config, signer))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, EndpointError> {

@@ -54,6 +54,8 @@ pub(super) struct Ledger {
     counters: Arc<Counters>,
     earlier: Totals,
     state: Mutex<State>,
+    /// Held while the file is replaced.
+    saving: Mutex<()>,
 }
 
 impl Ledger {
@@ -68,7 +70,13 @@ impl Ledger {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Totals::new(),
             Err(error) => return Err(error),
         };
-        let ledger = Self { path, counters, earlier, state: Mutex::new(State { kernel: None, saved: earlier }) };
+        let ledger = Self {
+            path,
+            counters,
+            earlier,
+            state: Mutex::new(State { kernel: None, saved: earlier }),
+            saving: Mutex::default(),
+        };
         ledger.save();
         Ok(ledger)
     }
@@ -77,8 +85,9 @@ impl Ledger {
         self.state().kernel = Some(kernel);
     }
 
-    /// Brings the totals up to date, on disk first. Called by one thread only.
+    /// Brings the totals up to date, on disk first.
     pub(super) fn save(&self) {
+        let _saving = self.saving.lock().unwrap_or_else(PoisonError::into_inner);
         let undecodable = self.state().kernel.map_or(0, |kernel| kernel.undecodable);
         let now = self.earlier.plus(&self.counters.snapshot(), undecodable);
         if now == self.state().saved && self.path.exists() {
@@ -94,6 +103,11 @@ impl Ledger {
             tracing::warn!(path = %self.path.display(), %error, "totals of losses cannot be written");
         }
         self.state().saved = now;
+    }
+
+    /// Stretches of the spool that could not be read back.
+    pub(super) fn lost_stretches(&self) -> u64 {
+        self.state().saved.spool_corrupt
     }
 
     /// What to tell the collector: every cause that is known, those with nothing lost too.

@@ -6,6 +6,7 @@
 //! Nothing here waits for the collector, nor for the disk, in the name of whoever submits: what does not fit is
 //! refused at once, counted by cause, and reported to the collector as lost.
 
+mod checkpoint;
 mod counters;
 mod grpc;
 mod losses;
@@ -101,7 +102,8 @@ impl Exporter {
         if let Some(endpoint) = &config.endpoint {
             endpoint.check()?;
         }
-        let opened = spool::open(&config.directory, &config.spool_key, &config.boot_id, config.spool_bytes)?;
+        let opened =
+            spool::open(&config.directory, &config.spool_key, &config.node, &config.boot_id, config.spool_bytes)?;
         let counters = Arc::new(Counters::default());
         counters.spool_corrupt.add(opened.corrupt);
         counters.spool_bytes.set(opened.writer.bytes());

@@ -9,6 +9,8 @@ use std::{
     time::Duration,
 };
 
+use plimsoll_identity::{SignatureError, Signer};
+use plimsoll_proof::Link;
 use plimsoll_proto::v1::{self, collector_client::CollectorClient};
 use tokio::{
     sync::{mpsc, watch},
@@ -18,10 +20,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use super::{
+    checkpoint::{Checkpoints, Tip},
     counters::Counters,
     grpc::{Endpoint, EndpointError},
     losses::Ledger,
-    spool::{Acknowledged, Reader},
+    spool::{Acknowledged, Numbering, Reader},
 };
 
 /// Batches sent ahead of their acknowledgement.
@@ -45,6 +48,8 @@ enum SessionError {
     Closed,
     #[error("the collector did not answer for {} s", PATIENCE.as_secs())]
     Silent,
+    #[error("a checkpoint cannot be signed")]
+    Signing(#[from] SignatureError),
     #[error("the spool cannot be read")]
     Spool(#[from] io::Error),
 }
@@ -110,6 +115,7 @@ struct Session {
     in_flight: VecDeque<Acknowledged>,
     /// When the last batch was acknowledged, or the first was sent.
     progress: Instant,
+    checkpoints: Checkpoints,
 }
 
 /// Sends for as long as the agent runs.
@@ -121,6 +127,8 @@ pub(super) struct Sender {
     counters: Arc<Counters>,
     ledger: Arc<Ledger>,
     delay: Duration,
+    /// Events of the spool could not be read back, and the next batch has to say so.
+    unexplained: bool,
 }
 
 impl Sender {
@@ -132,7 +140,7 @@ impl Sender {
         counters: Arc<Counters>,
         ledger: Arc<Ledger>,
     ) -> Self {
-        Self { endpoint, node, agent_version, spool, counters, ledger, delay: FIRST_DELAY }
+        Self { endpoint, node, agent_version, spool, counters, ledger, delay: FIRST_DELAY, unexplained: false }
     }
 
     /// Runs on a thread of its own, since reading the spool waits for the disk.
@@ -182,11 +190,16 @@ impl Sender {
         renewals: &mut watch::Receiver<()>,
     ) -> Result<Ended, SessionError> {
         let (outbound, batches) = mpsc::channel(2 * IN_FLIGHT);
-        let mut session = Session { outbound, in_flight: VecDeque::new(), progress: Instant::now() };
+        let mut session = Session {
+            outbound,
+            in_flight: VecDeque::new(),
+            progress: Instant::now(),
+            checkpoints: Checkpoints::new(None, None),
+        };
         // A collector may wait for the first message before it opens its side.
         self.heartbeat(&session)?;
         let mut opening = Box::pin(open(self.endpoint.clone(), batches));
-        let mut acknowledgements = loop {
+        let (mut acknowledgements, signer) = loop {
             tokio::select! {
                 opened = &mut opening => break opened?,
                 next = closing.changed() => if next == Next::GiveUp { return Ok(Ended::Finished) },
@@ -194,27 +207,42 @@ impl Sender {
         };
         self.counters.connected.set(1);
         tracing::info!(endpoint = %self.endpoint.address, "connected");
+        let tip = self.spool.acknowledged().map(|(numbering, sequence, link)| Tip { numbering, sequence, link });
+        session.checkpoints = Checkpoints::new(signer, tip.filter(|tip| tip.numbering.node == self.node.name));
+        self.sign(&mut session)?;
         let mut heartbeats = interval(HEARTBEAT);
         heartbeats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut renewed = false;
         loop {
-            if renewed && session.in_flight.is_empty() {
-                return Ok(Ended::Renewed);
-            }
             if !renewed {
                 self.send_ahead(&mut session)?;
             }
-            if closing.complete && session.in_flight.is_empty() && self.spool.is_at_end() {
-                return self.heartbeat(&session).map(|()| Ended::Finished);
+            let finished = closing.complete && self.spool.is_at_end();
+            if (renewed || finished) && session.in_flight.is_empty() {
+                // The last thing that this certificate signs. Nothing else is waited for.
+                self.sign(&mut session)?;
+                if session.checkpoints.settled() {
+                    return self.heartbeat(&session).map(|()| if renewed { Ended::Renewed } else { Ended::Finished });
+                }
             }
             tokio::select! {
                 acknowledgement = acknowledgements.message() => {
-                    self.acknowledged(&acknowledgement?.ok_or(SessionError::Closed)?, &mut session)?;
+                    let acknowledgement = acknowledgement?.ok_or(SessionError::Closed)?;
+                    session.checkpoints.acknowledge(&acknowledgement);
+                    self.acknowledged(&acknowledgement, &mut session)?;
                 }
                 next = closing.changed() => if next == Next::GiveUp { return Ok(Ended::Finished) },
-                changed = renewals.changed(), if !renewed => renewed = changed.is_ok(),
-                _ = heartbeats.tick() => self.heartbeat(&session)?,
-                () = sleep_until(session.progress + PATIENCE), if !session.in_flight.is_empty() => {
+                changed = renewals.changed(), if !renewed => {
+                    renewed = changed.is_ok();
+                    session.progress = Instant::now();
+                }
+                _ = heartbeats.tick() => {
+                    if session.checkpoints.after_time().is_some() {
+                        self.sign(&mut session)?;
+                    }
+                    self.heartbeat(&session)?;
+                }
+                () = sleep_until(session.progress + PATIENCE), if renewed || !session.in_flight.is_empty() => {
                     return Err(SessionError::Silent);
                 }
             }
@@ -224,21 +252,50 @@ impl Sender {
     fn send_ahead(&mut self, session: &mut Session) -> Result<(), SessionError> {
         while session.in_flight.len() < IN_FLIGHT {
             // Full of heartbeats, that is: the connection stands still, and keep-alive will find out.
-            let Ok(permit) = session.outbound.try_reserve() else { return session.check() };
+            // A second place is for the checkpoint of another numbering.
+            let Ok(mut permits) = session.outbound.try_reserve_many(2) else { return session.check() };
             let batch = self.spool.next_batch()?;
-            self.counters.spool_corrupt.add(self.spool.take_corrupt());
+            let corrupt = self.spool.take_corrupt();
+            self.counters.spool_corrupt.add(corrupt);
+            self.unexplained |= corrupt > 0;
             let Some(batch) = batch else { return Ok(()) };
+            // A gap is told together with what explains it.
+            let losses = if std::mem::take(&mut self.unexplained) {
+                self.ledger.save();
+                self.ledger.report()
+            } else {
+                Vec::new()
+            };
             if session.in_flight.is_empty() {
                 session.progress = Instant::now();
             }
             let mark = batch.mark();
-            let (boot_id, spool_id) = (batch.numbering.boot_id.clone(), batch.numbering.spool_id.clone());
-            permit.send(v1::EventBatch {
-                node: Some(v1::Node { name: self.node.name.clone(), boot_id, spool_id }),
-                agent_version: self.agent_version.clone(),
+            if let Some(tip) = session.checkpoints.before(&batch.numbering).cloned()
+                && let Some(permit) = permits.next()
+            {
+                permit.send(self.signed(&tip, &mut session.checkpoints)?);
+            }
+            // Of a node that has another name now: the chain began with the old one.
+            let chain = batch.chain.filter(|_| batch.numbering.node == self.node.name);
+            let link = |link: Option<Link>| link.map_or(Vec::new(), |link| link.as_bytes().to_vec());
+            let tip =
+                chain.map(|(_, link)| Tip { numbering: Arc::clone(&batch.numbering), sequence: batch.last, link });
+            session.checkpoints.advance(tip, mark.count);
+            let checkpoint = match session.checkpoints.after_events().cloned() {
+                Some(tip) => self.signed(&tip, &mut session.checkpoints)?.checkpoint,
+                None => None,
+            };
+            let batch = v1::EventBatch {
+                chain_before: link(chain.map(|(before, _)| before)),
+                chain_after: link(chain.map(|(_, after)| after)),
                 events: batch.events,
-                losses: Vec::new(),
-            });
+                losses,
+                checkpoint,
+                ..self.batch(&mark.numbering)
+            };
+            if let Some(permit) = permits.next() {
+                permit.send(batch);
+            }
             self.counters.sent.add(mark.count);
             session.in_flight.push_back(mark);
         }
@@ -257,6 +314,16 @@ impl Sender {
             self.counters.acked.add(mark.count);
             newest = Some(mark);
         }
+        if acknowledgement.contradicted {
+            let v1::Acknowledgement { boot_id, spool_id, sequence, .. } = acknowledgement;
+            tracing::error!(
+                boot = boot_id,
+                spool = spool_id,
+                sequence,
+                "the collector has other events under these numbers and put these aside; a new numbering begins"
+            );
+            self.spool.disown(boot_id, spool_id);
+        }
         let Some(mark) = newest else { return Ok(()) };
         session.progress = Instant::now();
         self.delay = FIRST_DELAY;
@@ -265,20 +332,36 @@ impl Sender {
         Ok(())
     }
 
-    /// Tells the losses. If there is no room for it, the next one tells them.
-    fn heartbeat(&self, session: &Session) -> Result<(), SessionError> {
-        let numbering = self.spool.numbering();
+    /// Sends a checkpoint of what was sent last, if that is not signed. If there is no room for it, the next one tells more.
+    fn sign(&self, session: &mut Session) -> Result<(), SessionError> {
+        let Some(tip) = session.checkpoints.unsigned_tip().cloned() else { return Ok(()) };
+        let Ok(permit) = session.outbound.try_reserve() else { return session.check() };
+        permit.send(self.signed(&tip, &mut session.checkpoints)?);
+        Ok(())
+    }
+
+    /// A batch with nothing but the checkpoint of the tip.
+    fn signed(&self, tip: &Tip, checkpoints: &mut Checkpoints) -> Result<v1::EventBatch, SessionError> {
+        let mut batch = self.batch(&tip.numbering);
+        if let Some(node) = batch.node.clone() {
+            batch.checkpoint = checkpoints.sign(node, self.ledger.lost_stretches())?;
+        }
+        Ok(batch)
+    }
+
+    /// An empty batch of a numbering.
+    fn batch(&self, numbering: &Numbering) -> v1::EventBatch {
         let node = v1::Node {
             name: self.node.name.clone(),
             boot_id: numbering.boot_id.clone(),
             spool_id: numbering.spool_id.clone(),
         };
-        let batch = v1::EventBatch {
-            node: Some(node),
-            agent_version: self.agent_version.clone(),
-            events: Vec::new(),
-            losses: self.ledger.report(),
-        };
+        v1::EventBatch { node: Some(node), agent_version: self.agent_version.clone(), ..v1::EventBatch::default() }
+    }
+
+    /// Tells the losses. If there is no room for it, the next one tells them.
+    fn heartbeat(&self, session: &Session) -> Result<(), SessionError> {
+        let batch = v1::EventBatch { losses: self.ledger.report(), ..self.batch(&self.spool.numbering()) };
         match session.outbound.try_send(batch) {
             Ok(()) | Err(mpsc::error::TrySendError::Full(_)) => Ok(()),
             Err(mpsc::error::TrySendError::Closed(_)) => Err(SessionError::Closed),
@@ -295,12 +378,12 @@ impl Session {
 async fn open(
     endpoint: Endpoint,
     batches: mpsc::Receiver<v1::EventBatch>,
-) -> Result<Streaming<v1::Acknowledgement>, SessionError> {
-    let channel = endpoint.connect().await?;
+) -> Result<(Streaming<v1::Acknowledgement>, Option<Signer>), SessionError> {
+    let (channel, signer) = endpoint.connect().await?;
     let mut client = CollectorClient::new(channel);
     let opened = timeout(PATIENCE, client.stream(ReceiverStream::new(batches))).await;
     let Ok(response) = opened else { return Err(SessionError::Silent) };
-    Ok(response?.into_inner())
+    Ok((response?.into_inner(), signer))
 }
 
 /// Waits before the next try; not if nothing more will come, then there is one last try at once.

@@ -16,13 +16,13 @@ use crate::{
     harness::{deny, metric, within},
 };
 
-const LONG: Duration = Duration::from_hours(1);
-const OWN: &str = "spiffe://nodes.example/plimsoll/node/node-1";
+pub(crate) const LONG: Duration = Duration::from_hours(1);
+pub(crate) const OWN: &str = "spiffe://nodes.example/plimsoll/node/node-1";
 
-struct Site {
-    directory: TempDir,
-    authority: Authority,
-    server: Server,
+pub(crate) struct Site {
+    pub(crate) directory: TempDir,
+    pub(crate) authority: Authority,
+    pub(crate) server: Server,
 }
 
 fn server_files(directory: &Path, authority: &Authority) -> config::Tls {
@@ -30,6 +30,7 @@ fn server_files(directory: &Path, authority: &Authority) -> config::Tls {
         certificate: directory.join("server.pem"),
         key: directory.join("server.key"),
         trust_domains: [("nodes.example".to_owned(), directory.join("ca.pem"))].into(),
+        revocation_lists: Vec::new(),
     };
     fs::write(directory.join("ca.pem"), &authority.pem).unwrap();
     authority.issue(&tls.certificate, &tls.key, SanType::DnsName("localhost".try_into().unwrap()), LONG);
@@ -38,7 +39,7 @@ fn server_files(directory: &Path, authority: &Authority) -> config::Tls {
 
 impl Site {
     /// A collector on every address of this machine.
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let (directory, authority) = (tempfile::tempdir().unwrap(), Authority::new());
         let config = config::Config {
             grpc: "0.0.0.0:0".parse().unwrap(),
@@ -50,12 +51,22 @@ impl Site {
         Self { server: Server::start(config).await.unwrap(), directory, authority }
     }
 
-    fn files(&self, name: &str) -> Tls {
+    pub(crate) fn files(&self, name: &str) -> Tls {
         let path = |end: &str| self.directory.path().join(format!("{name}.{end}"));
         Tls { ca: self.directory.path().join("ca.pem"), certificate: path("pem"), key: path("key") }
     }
 
-    fn agent(&self, tls: Tls, spool: &str) -> (ExporterHandle, watch::Sender<()>) {
+    pub(crate) fn agent(&self, tls: Tls, spool: &str) -> (ExporterHandle, watch::Sender<()>) {
+        let endpoint =
+            Endpoint { address: format!("https://localhost:{}", self.server.grpc_address().port()), tls: Some(tls) };
+        self.exporter(Some(endpoint), spool)
+    }
+
+    pub(crate) fn agent_without_collector(&self, spool: &str) -> (ExporterHandle, watch::Sender<()>) {
+        self.exporter(None, spool)
+    }
+
+    fn exporter(&self, endpoint: Option<Endpoint>, spool: &str) -> (ExporterHandle, watch::Sender<()>) {
         let (stop, stopped) = watch::channel(());
         let config = ExporterConfig {
             node: "node-1".to_owned(),
@@ -64,19 +75,16 @@ impl Site {
             directory: self.directory.path().join(spool),
             spool_key: self.directory.path().join(format!("{spool}.keys")),
             spool_bytes: 8 << 20,
-            endpoint: Some(Endpoint {
-                address: format!("https://localhost:{}", self.server.grpc_address().port()),
-                tls: Some(tls),
-            }),
+            endpoint,
         };
         (Exporter::start(config, stopped).unwrap().0, stop)
     }
 
-    async fn metric(&self, name: &str) -> u64 {
+    pub(crate) async fn metric(&self, name: &str) -> u64 {
         metric(&self.server, name).await
     }
 
-    async fn until(&self, name: &str, least: u64) {
+    pub(crate) async fn until(&self, name: &str, least: u64) {
         within(async {
             let mut polls = tokio::time::interval(Duration::from_millis(10));
             while self.metric(name).await < least {
@@ -87,7 +95,7 @@ impl Site {
     }
 }
 
-fn submit(agent: &ExporterHandle) {
+pub(crate) fn submit(agent: &ExporterHandle) {
     agent.submit(deny(0, 1, "/tmp/x")).unwrap();
 }
 

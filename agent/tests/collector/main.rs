@@ -8,3 +8,5 @@ mod authority;
 mod harness;
 #[cfg(test)]
 mod identity;
+#[cfg(test)]
+mod proof;

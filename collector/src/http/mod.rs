@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::Semaphore, task, time::timeout};
 
 use crate::{
+    audit,
     metrics::{Metrics, Reason},
     store::{self, Health, Writer},
 };
@@ -45,12 +46,12 @@ impl Api {
 
 /// Why there is no answer; what the caller sees.
 #[derive(Debug)]
-struct Refusal {
-    status: StatusCode,
+pub(crate) struct Refusal {
+    pub(crate) status: StatusCode,
     /// The word in metrics.
-    reason: &'static str,
-    error: String,
-    help: String,
+    pub(crate) reason: &'static str,
+    pub(crate) error: String,
+    pub(crate) help: String,
 }
 
 impl IntoResponse for Refusal {
@@ -68,6 +69,7 @@ pub(crate) async fn serve(
     let router = Router::new()
         .route("/events", get(events))
         .route("/nodes", get(nodes))
+        .merge(audit::routes())
         .route("/metrics", get(metrics))
         .route("/livez", get(|| async { "alive\n" }))
         .route("/readyz", get(ready))
@@ -76,7 +78,7 @@ pub(crate) async fn serve(
                 status: StatusCode::NOT_FOUND,
                 reason: "path",
                 error: "there is nothing at this path".to_owned(),
-                help: "try /events, /nodes, /metrics, /livez or /readyz".to_owned(),
+                help: "try /events, /nodes, /findings, /metrics, /livez or /readyz".to_owned(),
             }
         })
         .with_state(Arc::new(api));
@@ -103,12 +105,15 @@ async fn nodes(State(api): State<Arc<Api>>) -> Response {
 }
 
 impl Api {
-    fn refuse(&self, refusal: Refusal) -> Response {
+    pub(crate) fn refuse(&self, refusal: Refusal) -> Response {
         self.metrics.refused_queries.get_or_create(&Reason { reason: refusal.reason }).inc();
         refusal.into_response()
     }
 
-    async fn answer(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<Value> + Send + 'static) -> Response {
+    pub(crate) async fn answer(
+        &self,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<Value> + Send + 'static,
+    ) -> Response {
         match self.run(query).await {
             Ok(value) => {
                 self.metrics.queries.inc();

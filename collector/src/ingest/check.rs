@@ -1,10 +1,14 @@
 //! Whether what an agent sent keeps the protocol's bounds. Nothing here trusts the agent.
 
+use bytes::Bytes;
+use plimsoll_proof::Link;
 use plimsoll_proto::{
     limits,
     v1::{Event, EventBatch, Node},
 };
 use prost::Message as _;
+
+use super::checkpoint::Checkpoint;
 
 /// Why a whole batch is refused. The stream ends, since no acknowledgement could name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,6 +24,12 @@ pub(crate) enum BatchFault {
     TooManyEvents,
     #[error("the batch has more than {} loss counts", limits::LOSSES)]
     TooManyLosses,
+    #[error("an event is no protobuf")]
+    Undecodable,
+    #[error(
+        "the batch's links and events do not go together; both links have 32 bytes and the numbers are consecutive"
+    )]
+    Chain,
 }
 
 impl BatchFault {
@@ -30,6 +40,8 @@ impl BatchFault {
             Self::Version => "agent-version",
             Self::TooManyEvents => "too-many-events",
             Self::TooManyLosses => "too-many-losses",
+            Self::Undecodable => "undecodable",
+            Self::Chain => "chain",
         }
     }
 }
@@ -71,6 +83,25 @@ pub(crate) struct Accepted {
     pub(crate) sequence: i64,
     pub(crate) time_unix_ns: i64,
     pub(crate) event: Event,
+    /// The event as it was sent.
+    pub(crate) record: Bytes,
+}
+
+/// The links around the events of a batch.
+#[derive(Debug)]
+pub(crate) struct Chain {
+    /// Number of the first event.
+    pub(crate) first: i64,
+    /// One before each event, refused ones too, and one after the last.
+    pub(crate) links: Vec<Link>,
+}
+
+impl Chain {
+    /// The link before event `sequence`, or after the one before that.
+    pub(crate) fn before(&self, sequence: i64) -> Option<Link> {
+        let index = usize::try_from(sequence.checked_sub(self.first)?).ok()?;
+        self.links.get(index).copied()
+    }
 }
 
 /// A batch that was looked at.
@@ -78,19 +109,25 @@ pub(crate) struct Accepted {
 pub(crate) struct Checked {
     pub(crate) node: Node,
     pub(crate) agent_version: String,
+    /// `None` for a heartbeat, and for events outside of any chain.
+    pub(crate) chain: Option<Chain>,
     /// By ascending sequence.
     pub(crate) accepted: Vec<Accepted>,
     /// Sequence numbers that were used by refused events.
     pub(crate) refused: Vec<i64>,
     pub(crate) faults: Vec<EventFault>,
     pub(crate) losses: Vec<plimsoll_proto::v1::LossCount>,
+    /// What the batch says that the node signed; not looked at yet.
+    pub(crate) signed: Option<plimsoll_proto::v1::Checkpoint>,
+    /// The same once it is verified.
+    pub(crate) checkpoint: Option<Checkpoint>,
     /// The highest number in the batch, of refused events too; `None` for a heartbeat.
     pub(crate) last: Option<u64>,
 }
 
 /// Sorts a batch into what may be stored and what is refused for good.
-pub(crate) fn batch(batch: EventBatch) -> Result<Checked, BatchFault> {
-    let node = batch.node.ok_or(BatchFault::Node)?;
+pub(crate) fn batch(mut batch: EventBatch) -> Result<Checked, BatchFault> {
+    let node = batch.node.take().ok_or(BatchFault::Node)?;
     if [&node.name, &node.boot_id, &node.spool_id].iter().any(|text| text.is_empty() || text.len() > limits::NAME) {
         return Err(BatchFault::Node);
     }
@@ -103,32 +140,55 @@ pub(crate) fn batch(batch: EventBatch) -> Result<Checked, BatchFault> {
     if batch.losses.len() > limits::LOSSES {
         return Err(BatchFault::TooManyLosses);
     }
-    let last = batch.events.iter().map(|event| event.sequence).max();
+    let events = batch.events.iter().map(|record| Event::decode(record.clone()));
+    let events = events.collect::<Result<Vec<_>, _>>().map_err(|_no_protobuf| BatchFault::Undecodable)?;
     let mut checked = Checked {
         node,
+        chain: chain(&batch, &events)?,
         agent_version: batch.agent_version,
         accepted: Vec::with_capacity(batch.events.len()),
         refused: Vec::new(),
         faults: Vec::new(),
         losses: batch.losses,
-        last,
+        signed: batch.checkpoint,
+        checkpoint: None,
+        last: events.iter().map(|event| event.sequence).max(),
     };
     let mut previous = 0;
-    for event in batch.events {
-        checked.sort_in(event, &mut previous);
+    for (event, record) in events.into_iter().zip(batch.events) {
+        checked.sort_in(event, record, &mut previous);
     }
     Ok(checked)
 }
 
+/// The links, worked out from the first one; they must lead to the last one that the batch names.
+fn chain(batch: &EventBatch, events: &[Event]) -> Result<Option<Chain>, BatchFault> {
+    let Some(first) = events.first().filter(|_| !batch.chain_before.is_empty()) else {
+        let empty = batch.chain_before.is_empty() && batch.chain_after.is_empty();
+        return if empty { Ok(None) } else { Err(BatchFault::Chain) };
+    };
+    let consecutive = events.iter().zip(first.sequence..).all(|(event, number)| event.sequence == number);
+    let first =
+        i64::try_from(first.sequence).ok().filter(|first| *first > 0 && consecutive).ok_or(BatchFault::Chain)?;
+    let mut link = Link::from_bytes(&batch.chain_before).ok_or(BatchFault::Chain)?;
+    let mut links = Vec::with_capacity(events.len() + 1);
+    links.push(link);
+    for record in &batch.events {
+        link = link.next(record);
+        links.push(link);
+    }
+    if link.as_bytes() == batch.chain_after { Ok(Some(Chain { first, links })) } else { Err(BatchFault::Chain) }
+}
+
 impl Checked {
-    fn sort_in(&mut self, event: Event, previous: &mut i64) {
+    fn sort_in(&mut self, event: Event, record: Bytes, previous: &mut i64) {
         let Some(sequence) = i64::try_from(event.sequence).ok().filter(|sequence| sequence > previous) else {
             self.faults.push(EventFault::Sequence);
             return;
         };
         *previous = sequence;
-        match content(&event) {
-            Ok(time_unix_ns) => self.accepted.push(Accepted { sequence, time_unix_ns, event }),
+        match content(&event, record.len()) {
+            Ok(time_unix_ns) => self.accepted.push(Accepted { sequence, time_unix_ns, event, record }),
             Err(fault) => {
                 self.faults.push(fault);
                 self.refused.push(sequence);
@@ -138,8 +198,8 @@ impl Checked {
 }
 
 /// The event's time, if the rest is in order.
-fn content(event: &Event) -> Result<i64, EventFault> {
-    if event.encoded_len() > limits::EVENT_BYTES {
+fn content(event: &Event, bytes: usize) -> Result<i64, EventFault> {
+    if bytes > limits::EVENT_BYTES {
         return Err(EventFault::Oversized);
     }
     if event.verdict == 0 || event.reason == 0 || event.hook == 0 {

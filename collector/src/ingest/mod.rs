@@ -1,6 +1,7 @@
 //! The gRPC service agents stream to.
 
 pub(crate) mod check;
+pub(crate) mod checkpoint;
 mod peer;
 
 use std::{
@@ -24,7 +25,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 use self::{check::Checked, peer::Peer};
 use crate::{
     metrics::{Metrics, Reason},
-    store::{Job, Writer},
+    store::{Done, Job, Writer},
     tls::Loaded,
 };
 
@@ -104,15 +105,17 @@ impl Drop for Open {
 
 /// What will become of a batch, in the order of arrival.
 enum Pending {
-    Stored { boot_id: String, spool_id: String, done: oneshot::Receiver<u64> },
+    Stored { boot_id: String, spool_id: String, checkpoint: u64, done: oneshot::Receiver<Done> },
     Ended(Status),
 }
 
 impl Pending {
     async fn settle(self) -> Result<Acknowledgement, Status> {
         match self {
-            Self::Stored { boot_id, spool_id, done } => match done.await {
-                Ok(sequence) => Ok(Acknowledgement { boot_id, spool_id, sequence }),
+            Self::Stored { boot_id, spool_id, checkpoint, done } => match done.await {
+                Ok(Done { sequence, contradicted }) => {
+                    Ok(Acknowledgement { boot_id, spool_id, sequence, contradicted, checkpoint })
+                }
                 Err(_dropped) => Err(not_stored()),
             },
             Self::Ended(status) => Err(status),
@@ -162,7 +165,7 @@ impl Agent {
                 Ok(None) => return None,
                 Err(status) => return self.unreadable(status),
             };
-            let checked = match check::batch(batch) {
+            let mut checked = match check::batch(batch) {
                 Ok(checked) => checked,
                 Err(fault) => {
                     self.refuse(fault.name(), &fault);
@@ -178,20 +181,40 @@ impl Agent {
                 self.refuse("other-node", &error);
                 return Some(Status::permission_denied(error));
             }
-            if let Err(status) = self.enqueue(checked).await {
+            let sequence = self.verify(&mut checked);
+            if let Err(status) = self.enqueue(checked, sequence).await {
                 return Some(status);
             }
         }
     }
 
-    async fn enqueue(&self, batch: Checked) -> Result<(), Status> {
+    /// Looks at the batch's checkpoint. One that cannot be believed is left out and counted; events do not depend on it.
+    /// Returns the number that it is to be acknowledged by.
+    fn verify(&self, batch: &mut Checked) -> u64 {
+        let Some(signed) = batch.signed.take() else { return 0 };
+        match checkpoint::verify(&self.peer, &batch.node, signed) {
+            Ok(checkpoint) => {
+                let sequence = checkpoint.statement.sequence;
+                batch.checkpoint = Some(checkpoint);
+                sequence
+            }
+            Err(fault) => {
+                let reason = fault.name();
+                self.open.metrics.refused_checkpoints.get_or_create(&Reason { reason }).inc();
+                tracing::warn!(node = batch.node.name, reason, error = %fault, "a checkpoint was refused");
+                checkpoint::REFUSED
+            }
+        }
+    }
+
+    async fn enqueue(&self, batch: Checked, checkpoint: u64) -> Result<(), Status> {
         // Room for the answer comes first: a batch that is queued must be answered.
         let Ok(slot) = self.pending.reserve().await else { return Err(not_stored()) };
         let (done, stored) = oneshot::channel();
         let (boot_id, spool_id) = (batch.node.boot_id.clone(), batch.node.spool_id.clone());
         let job = Job { batch, broken: Arc::clone(&self.broken), done };
         self.writer.store(job).await.map_err(|gone| Status::unavailable(gone.to_string()))?;
-        slot.send(Pending::Stored { boot_id, spool_id, done: stored });
+        slot.send(Pending::Stored { boot_id, spool_id, checkpoint, done: stored });
         Ok(())
     }
 

@@ -1,13 +1,16 @@
 //! Puts one checked batch into an open transaction.
 
-use plimsoll_proto::v1::{LossCount, Node};
-use prost::Message as _;
+use plimsoll_proof::Link;
+use plimsoll_proto::v1::{LossCause, LossCount, Node};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+use super::{
+    chain::{self, History},
+    checkpoint::{self, Kept},
+    findings::{self, Kind, Raised},
+    gaps::{self, Gap},
+};
 use crate::ingest::check::{Accepted, Checked};
-
-/// Gaps kept per numbering. Beyond it a skipped stretch is still counted, but no longer listed.
-const MAX_GAPS: i64 = 1000;
 
 /// What a batch changed; valid once its transaction is on disk.
 #[derive(Debug, Default)]
@@ -20,13 +23,19 @@ pub(crate) struct Outcome {
     pub(crate) missing: u64,
     /// By how much each cause's total grew.
     pub(crate) losses: Vec<(i32, u64)>,
+    pub(crate) findings: Vec<Raised>,
+    /// What became of the batch's checkpoint, if it has one.
+    pub(crate) checkpoint: Option<Kept>,
+    /// The batch contradicts what is stored: its events were put aside, none was stored.
+    pub(crate) contradicted: bool,
 }
 
 /// The row of a numbering, changed in memory and written once per batch.
-struct Numbering {
-    id: i64,
-    last: i64,
+pub(super) struct Numbering {
+    pub(super) id: i64,
+    pub(super) last: i64,
     missing: i64,
+    pub(super) history: History,
 }
 
 /// Where a number stands in its numbering.
@@ -42,6 +51,35 @@ enum Place {
 pub(super) fn batch(connection: &Connection, batch: &Checked, now: i64) -> rusqlite::Result<Outcome> {
     let mut outcome = Outcome::default();
     let mut numbering = numbering(connection, &batch.node, &batch.agent_version, now)?;
+    // Before the events: what a node has counted as lost explains the gaps in them.
+    add_losses(connection, batch, now, &mut outcome)?;
+    match chain::contradiction(connection, &numbering, batch)? {
+        None => {
+            place_all(connection, batch, &mut numbering, now, &mut outcome)?;
+            checkpoint(connection, &numbering, batch, &mut outcome)?;
+        }
+        Some(found) => {
+            chain::quarantine(connection, numbering.id, batch, now)?;
+            let last = batch.last.and_then(|last| i64::try_from(last).ok()).unwrap_or(found.first);
+            outcome.findings.push(Raised { kind: found.kind, first: found.first, last });
+            outcome.contradicted = true;
+        }
+    }
+    for raised in &outcome.findings {
+        findings::raise(connection, &batch.node, raised, now)?;
+    }
+    outcome.last_sequence = u64::try_from(numbering.last).unwrap_or(0);
+    Ok(outcome)
+}
+
+/// Places every event of a batch, those refused for good too, in ascending order.
+fn place_all(
+    connection: &Connection,
+    batch: &Checked,
+    numbering: &mut Numbering,
+    now: i64,
+    outcome: &mut Outcome,
+) -> rusqlite::Result<()> {
     let mut accepted = batch.accepted.iter().peekable();
     let mut refused = batch.refused.iter().copied().peekable();
     loop {
@@ -49,9 +87,9 @@ pub(super) fn batch(connection: &Connection, batch: &Checked, now: i64) -> rusql
         match (stored, refused.peek().copied()) {
             (Some(event), other) if other.is_none_or(|other| event < other) => {
                 let Some(event) = accepted.next() else { break };
-                match numbering.place(connection, event.sequence, now, &mut outcome)? {
+                match numbering.place(connection, batch, event.sequence, now, outcome)? {
                     Place::New | Place::Late => {
-                        insert(connection, numbering.id, &batch.node.name, event, now)?;
+                        insert(connection, numbering.id, batch, event, now)?;
                         outcome.stored += 1;
                     }
                     Place::Duplicate => outcome.duplicates += 1,
@@ -59,19 +97,46 @@ pub(super) fn batch(connection: &Connection, batch: &Checked, now: i64) -> rusql
             }
             (_, Some(sequence)) => {
                 refused.next();
-                numbering.place(connection, sequence, now, &mut outcome)?;
+                numbering.place(connection, batch, sequence, now, outcome)?;
             }
             (_, None) => break,
         }
     }
-    let mut update =
-        connection.prepare_cached("UPDATE numberings SET last_sequence = ?2, missing = ?3 WHERE id = ?1")?;
-    update.execute(params![numbering.id, numbering.last, numbering.missing])?;
-    for loss in &batch.losses {
-        outcome.losses.push((loss.cause, add_loss(connection, &batch.node.name, loss, now)?));
+    if let Some(link) = batch.chain.as_ref().and_then(|chain| chain.before(numbering.last.saturating_add(1))) {
+        numbering.history = History::Chained(link);
     }
-    outcome.last_sequence = u64::try_from(numbering.last).unwrap_or(0);
-    Ok(outcome)
+    let link = if let History::Chained(link) = &numbering.history { Some(link.as_bytes()) } else { None };
+    let mut update = connection
+        .prepare_cached("UPDATE numberings SET last_sequence = ?2, missing = ?3, chain = ?4 WHERE id = ?1")?;
+    update.execute(params![numbering.id, numbering.last, numbering.missing, link]).map(drop)
+}
+
+/// Stores the batch's checkpoint, if it goes together with the history.
+fn checkpoint(
+    connection: &Connection,
+    numbering: &Numbering,
+    batch: &Checked,
+    outcome: &mut Outcome,
+) -> rusqlite::Result<()> {
+    let Some(signed) = &batch.checkpoint else { return Ok(()) };
+    let kept = checkpoint::keep(connection, numbering, signed)?;
+    if let Kept::Contradicts { sequence } = kept {
+        outcome.findings.push(Raised { kind: Kind::Fork, first: sequence, last: sequence });
+        outcome.contradicted = true;
+    }
+    outcome.checkpoint = Some(kept);
+    Ok(())
+}
+
+fn add_losses(connection: &Connection, batch: &Checked, now: i64, outcome: &mut Outcome) -> rusqlite::Result<()> {
+    for loss in &batch.losses {
+        let grown = add_loss(connection, &batch.node.name, loss, now)?;
+        outcome.losses.push((loss.cause, grown));
+        if grown > 0 && loss.cause == i32::from(LossCause::SpoolCorrupt) {
+            gaps::account(connection, &batch.node.name, now)?;
+        }
+    }
+    Ok(())
 }
 
 fn numbering(connection: &Connection, node: &Node, version: &str, now: i64) -> rusqlite::Result<Numbering> {
@@ -80,10 +145,16 @@ fn numbering(connection: &Connection, node: &Node, version: &str, now: i64) -> r
          VALUES (?1, ?2, ?3, ?4, 0, 0, ?5)
          ON CONFLICT (node, boot_id, spool_id)
          DO UPDATE SET agent_version = excluded.agent_version, seen_unix_ns = excluded.seen_unix_ns
-         RETURNING id, last_sequence, missing",
+         RETURNING id, last_sequence, missing, chain",
     )?;
     statement.query_row(params![node.name, node.boot_id, node.spool_id, version, now], |row| {
-        Ok(Numbering { id: row.get(0)?, last: row.get(1)?, missing: row.get(2)? })
+        let last = row.get(1)?;
+        let history = match chain::link(row, 3)? {
+            Some(link) => History::Chained(link),
+            None if last == 0 => History::New,
+            None => History::Unchained,
+        };
+        Ok(Numbering { id: row.get(0)?, last, missing: row.get(2)?, history })
     })
 }
 
@@ -92,67 +163,65 @@ impl Numbering {
     fn place(
         &mut self,
         connection: &Connection,
+        batch: &Checked,
         sequence: i64,
         now: i64,
         outcome: &mut Outcome,
     ) -> rusqlite::Result<Place> {
         if sequence <= self.last {
-            return self.fill(connection, sequence);
+            let after = batch.chain.as_ref().and_then(|chain| chain.before(sequence + 1));
+            if !gaps::fill(connection, self.id, sequence, after, now)? {
+                return Ok(Place::Duplicate);
+            }
+            self.missing -= 1;
+            return Ok(Place::Late);
         }
         let (first, last) = (self.last + 1, sequence - 1);
         if first <= last {
             let skipped = last - self.last;
             self.missing = self.missing.saturating_add(skipped);
             outcome.missing = outcome.missing.saturating_add(skipped.unsigned_abs());
-            let mut statement = connection.prepare_cached(
-                "INSERT INTO gaps (numbering, first, last, noticed_unix_ns)
-                 SELECT ?1, ?2, ?3, ?4 WHERE (SELECT count(*) FROM gaps WHERE numbering = ?1) < ?5",
-            )?;
-            statement.execute(params![self.id, first, last, now, MAX_GAPS])?;
+            let gap = Gap { first, last, chain: batch.chain.as_ref().and_then(|_| self.link(&batch.node)) };
+            if !gaps::notice(connection, &batch.node.name, self.id, gap, now)? {
+                outcome.findings.push(Raised { kind: Kind::Gap, first, last });
+            }
         }
         self.last = sequence;
         Ok(Place::New)
     }
 
-    /// A number that came before, or one that was thought missing: that one is taken out of its gap.
-    fn fill(&mut self, connection: &Connection, sequence: i64) -> rusqlite::Result<Place> {
-        let mut find = connection.prepare_cached(
-            "SELECT first, last, noticed_unix_ns FROM gaps WHERE numbering = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1",
-        )?;
-        let gap: Option<(i64, i64, i64)> =
-            find.query_row(params![self.id, sequence], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()?;
-        let Some((first, last, noticed)) = gap.filter(|(_, last, _)| sequence <= *last) else {
-            return Ok(Place::Duplicate);
-        };
-        connection
-            .prepare_cached("DELETE FROM gaps WHERE numbering = ?1 AND first = ?2")?
-            .execute(params![self.id, first])?;
-        let mut insert = connection.prepare_cached("INSERT INTO gaps VALUES (?1, ?2, ?3, ?4)")?;
-        for (first, last) in
-            [(first, sequence - 1), (sequence + 1, last)].into_iter().filter(|(first, last)| first <= last)
-        {
-            insert.execute(params![self.id, first, last, noticed])?;
+    /// The link after the highest number.
+    fn link(&self, node: &Node) -> Option<Link> {
+        match self.history {
+            History::New => Some(Link::start(&node.name, &node.boot_id, &node.spool_id)),
+            History::Unchained => None,
+            History::Chained(link) => Some(link),
         }
-        self.missing -= 1;
-        Ok(Place::Late)
     }
 }
 
-fn insert(connection: &Connection, numbering: i64, node: &str, accepted: &Accepted, now: i64) -> rusqlite::Result<()> {
-    let Accepted { sequence, time_unix_ns, event } = accepted;
+fn insert(
+    connection: &Connection,
+    numbering: i64,
+    batch: &Checked,
+    accepted: &Accepted,
+    now: i64,
+) -> rusqlite::Result<()> {
+    let Accepted { sequence, time_unix_ns, event, record } = accepted;
+    let link = batch.chain.as_ref().and_then(|chain| chain.before(*sequence));
     let image = event.image.as_ref();
     let package = event.package.as_ref();
     let mut statement = connection.prepare_cached(
         "INSERT INTO events (numbering, sequence, received_unix_ns, time_unix_ns, node, verdict, reason, hook, workload,
-                             image_digest, image_reference, package_name, package_purl, path, body)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+                             image_digest, image_reference, package_name, package_purl, path, chain, body)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
     )?;
     statement.execute(params![
         numbering,
         sequence,
         now,
         time_unix_ns,
-        node,
+        batch.node.name,
         event.verdict,
         event.reason,
         event.hook,
@@ -162,7 +231,8 @@ fn insert(connection: &Connection, numbering: i64, node: &str, accepted: &Accept
         package.map_or("", |package| &package.name),
         package.map_or("", |package| &package.purl),
         event.file.as_ref().map_or("", |file| &file.path),
-        event.encode_to_vec(),
+        link.as_ref().map(Link::as_bytes),
+        &**record,
     ])?;
     Ok(())
 }

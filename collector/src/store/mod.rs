@@ -2,10 +2,16 @@
 //!
 //! The file is in WAL mode with `synchronous=FULL`: a transaction that returned is on the disk, power cut included.
 
+mod chain;
+mod checkpoint;
+mod export;
+mod findings;
+mod gaps;
 mod insert;
 mod nodes;
 mod query;
 mod retention;
+mod silence;
 mod writer;
 
 use std::{
@@ -19,13 +25,16 @@ use std::{
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 pub(crate) use self::{
+    export::{Certified, Numbering, Row, certificates, checkpoints, gaps, losses, numberings, oldest, page},
+    findings::{Kind as FindingKind, findings},
     nodes::nodes,
     query::{Filter, Image, Package, events},
-    writer::{Health, Job, Writer},
+    writer::{Done, Health, Job, Writer},
 };
 
-const SCHEMA: &str = include_str!("schema.sql");
-const VERSION: i64 = 1;
+/// What makes each version out of the one before it, from an empty file on.
+const SCHEMA: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
+const VERSION: i64 = 2;
 const BUSY: Duration = Duration::from_secs(5);
 
 /// Why the database cannot be used.
@@ -91,7 +100,7 @@ pub(crate) fn open(path: &Path) -> Result<Opened, StoreError> {
     }
 }
 
-/// The schema's version, after making the schema if there was none.
+/// The schema's version, after bringing an older one up to date.
 fn prepare(connection: &mut Connection) -> rusqlite::Result<i64> {
     connection.busy_timeout(BUSY)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -99,8 +108,9 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<i64> {
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "cache_size", -32_768)?;
     let transaction = Transaction::new(connection, TransactionBehavior::Immediate)?;
-    if version(&transaction)? == 0 {
-        transaction.execute_batch(SCHEMA)?;
+    let old = usize::try_from(version(&transaction)?).unwrap_or(usize::MAX);
+    for step in SCHEMA.iter().skip(old) {
+        transaction.execute_batch(step)?;
     }
     let found = version(&transaction)?;
     transaction.commit()?;

@@ -20,12 +20,23 @@ pub(super) fn prune(connection: &mut Connection, retention: &Retention, now: i64
         params![CHUNK, oldest, retention.max_events],
     )?;
     transaction.execute("DELETE FROM gaps WHERE noticed_unix_ns < ?1", [oldest])?;
+    transaction.execute("DELETE FROM quarantined WHERE received_unix_ns < ?1", [oldest])?;
+    transaction.execute("DELETE FROM findings WHERE raised_unix_ns < ?1", [oldest])?;
     transaction.execute("DELETE FROM losses WHERE seen_unix_ns < ?1", [oldest])?;
     transaction.execute(
         "DELETE FROM numberings WHERE seen_unix_ns < ?1
          AND NOT EXISTS (SELECT 1 FROM events WHERE events.numbering = numberings.id)",
         [oldest],
     )?;
+    if removed > 0 {
+        transaction.execute(
+            "DELETE FROM checkpoints
+             WHERE sequence + 1 < (SELECT min(sequence) FROM events WHERE events.numbering = checkpoints.numbering)",
+            [],
+        )?;
+        transaction
+            .execute("DELETE FROM certificates WHERE sha256 NOT IN (SELECT certificate FROM checkpoints)", [])?;
+    }
     transaction.commit()?;
     let removed = u64::try_from(removed).unwrap_or(u64::MAX);
     Ok((removed, removed == CHUNK.unsigned_abs()))

@@ -15,12 +15,15 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::{Opened, StoreError, insert, insert::Outcome, now_unix_ns, retention};
+use super::{
+    Opened, StoreError, VERSION, checkpoint::Kept, findings, insert, insert::Outcome, now_unix_ns, retention,
+    silence::Silence,
+};
 use crate::{
     config::Retention,
     ingest::check::Checked,
     json::{Kind, word},
-    metrics::{Cause, Metrics},
+    metrics::{self, Cause, Metrics, Reason},
 };
 
 /// Batches that may wait. With the 1024 events of a batch this bounds memory; beyond it agents wait.
@@ -36,8 +39,17 @@ pub(crate) struct Job {
     pub(crate) batch: Checked,
     /// Set once a batch of the same stream could not be stored: storing a later one would acknowledge the lost one.
     pub(crate) broken: Arc<AtomicBool>,
-    /// Gets the highest number that is now dealt with; dropped if the batch is not on disk.
-    pub(crate) done: oneshot::Sender<u64>,
+    /// Told once the batch is on disk; dropped if it is not.
+    pub(crate) done: oneshot::Sender<Done>,
+}
+
+/// What became of a batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Done {
+    /// The highest number that is now dealt with.
+    pub(crate) sequence: u64,
+    /// The batch was put aside, since it contradicts what is stored.
+    pub(crate) contradicted: bool,
 }
 
 /// The writer is gone; nothing can be stored any more.
@@ -69,13 +81,16 @@ impl Writer {
         opened: Opened,
         path: &Path,
         retention: Retention,
+        silent_after: Duration,
         metrics: Arc<Metrics>,
         finish: CancellationToken,
     ) -> Result<(Self, thread::JoinHandle<()>), StoreError> {
         let (queue, jobs) = mpsc::channel(QUEUE);
         let failing = Arc::new(AtomicBool::new(false));
         let runtime = tokio::runtime::Handle::current();
-        let thread = Thread { opened, retention, metrics, failing: Arc::clone(&failing), pruned: None };
+        let silence = Silence::load(&opened.connection, silent_after)
+            .map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
+        let thread = Thread { opened, retention, silence, metrics, failing: Arc::clone(&failing), pruned: None };
         let handle = thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || thread.run(&runtime, jobs, &finish))
@@ -125,6 +140,7 @@ async fn next(
 struct Thread {
     opened: Opened,
     retention: Retention,
+    silence: Silence,
     metrics: Arc<Metrics>,
     failing: Arc<AtomicBool>,
     /// When retention was last done with.
@@ -142,6 +158,7 @@ impl Thread {
             }
             if self.pruned.is_none_or(|pruned| pruned.elapsed() >= TICK) {
                 self.prune();
+                self.note_silence();
             }
         }
         if let Err(error) = self.opened.connection.pragma(None, "wal_checkpoint", "TRUNCATE", |_row| Ok(())) {
@@ -163,8 +180,9 @@ impl Thread {
                 self.failing.store(false, Ordering::Release);
                 for (job, outcome) in jobs.drain(..).zip(outcomes) {
                     self.count(&job.batch, &outcome);
-                    let last = job.batch.last.unwrap_or(outcome.last_sequence);
-                    if job.done.send(last).is_err() {
+                    self.end_silence(&job.batch.node.name);
+                    let sequence = job.batch.last.unwrap_or(outcome.last_sequence);
+                    if job.done.send(Done { sequence, contradicted: outcome.contradicted }).is_err() {
                         tracing::debug!(node = job.batch.node.name, "a stream ended before its acknowledgement");
                     }
                 }
@@ -179,15 +197,39 @@ impl Thread {
     }
 
     fn count(&self, batch: &Checked, outcome: &Outcome) {
-        let Metrics { stored, duplicates, missing, losses, refused_events, .. } = &*self.metrics;
+        let Metrics { stored, duplicates, missing, losses, refused_events, findings, .. } = &*self.metrics;
         stored.inc_by(outcome.stored);
         duplicates.inc_by(outcome.duplicates);
         missing.inc_by(outcome.missing);
         for fault in &batch.faults {
-            refused_events.get_or_create(&crate::metrics::Reason { reason: fault.name() }).inc();
+            refused_events.get_or_create(&Reason { reason: fault.name() }).inc();
         }
         for (cause, grown) in outcome.losses.iter().filter(|(_, grown)| *grown > 0) {
             losses.get_or_create(&Cause { cause: word(Kind::LossCause, *cause) }).inc_by(*grown);
+        }
+        match outcome.checkpoint {
+            Some(Kept::Stored) => drop(self.metrics.checkpoints.inc()),
+            Some(Kept::Contradicts { .. }) => self.refused_checkpoint("contradiction"),
+            Some(Kept::Unknown) => self.refused_checkpoint("unknown-event"),
+            None => {}
+        }
+        if outcome.contradicted {
+            let count = batch.accepted.len() as u64;
+            refused_events.get_or_create(&Reason { reason: "contradiction" }).inc_by(count);
+        }
+        let node = &batch.node;
+        for found in &outcome.findings {
+            let (kind, first, last) = (found.kind.name(), found.first, found.last);
+            findings.get_or_create(&metrics::Finding { kind }).inc();
+            tracing::warn!(
+                kind,
+                node = node.name,
+                boot = node.boot_id,
+                spool = node.spool_id,
+                first,
+                last,
+                "a finding"
+            );
         }
         if outcome.missing > 0 {
             tracing::warn!(node = batch.node.name, events = outcome.missing, "sequence numbers were skipped");
@@ -198,13 +240,48 @@ impl Thread {
         }
     }
 
+    fn refused_checkpoint(&self, reason: &'static str) {
+        self.metrics.refused_checkpoints.get_or_create(&Reason { reason }).inc();
+    }
+
     /// A store that failed is tried again even if no agent is there to try it.
     fn probe(&mut self) {
         if !self.failing.load(Ordering::Acquire) {
             return;
         }
-        match self.opened.connection.execute_batch("PRAGMA user_version = 1") {
+        match self.opened.connection.pragma_update(None, "user_version", VERSION) {
             Ok(()) => self.failing.store(false, Ordering::Release),
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    fn note_silence(&mut self) {
+        let due = self.silence.due();
+        if due.is_empty() {
+            return;
+        }
+        let mut written = || -> rusqlite::Result<()> {
+            let transaction = self.opened.connection.transaction()?;
+            due.iter().try_for_each(|node| findings::raise_silence(&transaction, node, now_unix_ns()))?;
+            transaction.commit()
+        };
+        if let Err(error) = written() {
+            return self.failed(&error);
+        }
+        let kind = findings::Kind::SilentNode.name();
+        self.metrics.findings.get_or_create(&metrics::Finding { kind }).inc_by(due.len() as u64);
+        for node in &due {
+            tracing::warn!(kind, node, "a finding");
+        }
+        self.silence.began(due);
+    }
+
+    fn end_silence(&mut self, node: &str) {
+        if !self.silence.hear(node) {
+            return;
+        }
+        match findings::end_silence(&self.opened.connection, node, now_unix_ns()) {
+            Ok(()) => self.silence.ended(node),
             Err(error) => self.failed(&error),
         }
     }

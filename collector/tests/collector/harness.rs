@@ -1,9 +1,10 @@
 //! A collector in this process on free ports, and a client of each of its two sides.
 
-use std::{future::Future, path::PathBuf, time::Duration};
+use std::{future::Future, net::SocketAddr, path::PathBuf, time::Duration};
 
 use plimsoll_collector::{config::Config, server::Server};
 use plimsoll_proto::v1::{self, collector_client::CollectorClient};
+use prost::Message as _;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -32,6 +33,13 @@ impl Harness {
 
     pub(crate) async fn start_with(change: fn(&mut Config)) -> Self {
         let mut harness = Self { server: None, directory: tempfile::tempdir().unwrap(), change };
+        harness.restart().await;
+        harness
+    }
+
+    /// Starts with the files that another one left.
+    pub(crate) async fn adopt(directory: tempfile::TempDir) -> Self {
+        let mut harness = Self { server: None, directory, change: |_config| {} };
         harness.restart().await;
         harness
     }
@@ -89,8 +97,12 @@ impl Harness {
 }
 
 async fn text(server: &Server, path: &str) -> (u16, String) {
+    text_at(server.http_address(), path).await
+}
+
+async fn text_at(http: SocketAddr, path: &str) -> (u16, String) {
     within(async {
-        let mut connection = TcpStream::connect(server.http_address()).await.unwrap();
+        let mut connection = TcpStream::connect(http).await.unwrap();
         let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
         connection.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
@@ -104,7 +116,12 @@ async fn text(server: &Server, path: &str) -> (u16, String) {
 
 /// A metric's value; 0 if it was never counted.
 pub(crate) async fn metric(server: &Server, name: &str) -> u64 {
-    let (_, text) = text(server, "/metrics").await;
+    metric_at(server.http_address(), name).await
+}
+
+/// The same of a collector in another process.
+pub(crate) async fn metric_at(http: SocketAddr, name: &str) -> u64 {
+    let (_, text) = text_at(http, "/metrics").await;
     let line = text.lines().find_map(|line| line.strip_prefix(&format!("plimsoll_collector_{name} ")));
     line.map_or(0, |value| value.parse().unwrap())
 }
@@ -140,8 +157,8 @@ pub(crate) fn batch(name: &str, events: impl IntoIterator<Item = v1::Event>) -> 
     v1::EventBatch {
         node: Some(node(name)),
         agent_version: "0.1.0".to_owned(),
-        events: events.into_iter().collect(),
-        losses: Vec::new(),
+        events: events.into_iter().map(|event| event.encode_to_vec().into()).collect(),
+        ..v1::EventBatch::default()
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use rustls_pki_types::{
-    CertificateDer, PrivateKeyDer,
+    CertificateDer, CertificateRevocationListDer, PrivateKeyDer,
     pem::{self, PemObject as _},
 };
 use tokio::{sync::watch, task, time};
@@ -42,6 +42,15 @@ pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, FileErr
     let bytes = read(path)?;
     let failed = |source| FileError::Pem { path: path.to_owned(), what: "certificate", source };
     let found: Vec<_> = CertificateDer::pem_slice_iter(&bytes).collect::<Result<_, _>>().map_err(failed)?;
+    if found.is_empty() { Err(failed(pem::Error::NoItemsFound)) } else { Ok(found) }
+}
+
+/// The revocation lists in a file; at least one.
+pub fn revocation_lists(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, FileError> {
+    let bytes = read(path)?;
+    let failed = |source| FileError::Pem { path: path.to_owned(), what: "revocation list", source };
+    let lists = CertificateRevocationListDer::pem_slice_iter(&bytes);
+    let found: Vec<_> = lists.collect::<Result<_, _>>().map_err(failed)?;
     if found.is_empty() { Err(failed(pem::Error::NoItemsFound)) } else { Ok(found) }
 }
 

@@ -3,10 +3,12 @@
 
 mod files;
 mod node;
+mod signature;
 mod trust;
 
 pub use self::{
-    files::{FileError, Files, certificates, key},
+    files::{FileError, Files, certificates, key, revocation_lists},
     node::{IdentityError, NodeIdentity, TrustDomain},
+    signature::{Signature, SignatureError, Signer, verify_signature},
     trust::{PeerFault, Trust, TrustError, fault},
 };

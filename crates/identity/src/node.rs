@@ -60,6 +60,11 @@ impl NodeIdentity {
         self.id.trust_domain_name()
     }
 
+    /// The SPIFFE ID.
+    pub fn id(&self) -> String {
+        self.id.to_string()
+    }
+
     /// When the certificate ends, in seconds since 1970.
     pub fn expires(&self) -> i64 {
         self.expires

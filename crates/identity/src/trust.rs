@@ -12,7 +12,7 @@ use rustls::{
         danger::{ClientCertVerified, ClientCertVerifier},
     },
 };
-use rustls_pki_types::{CertificateDer, UnixTime};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
 
 use crate::{IdentityError, NodeIdentity};
 
@@ -54,6 +54,15 @@ pub struct Trust {
 impl Trust {
     /// `domains` has the authorities of each trust domain.
     pub fn new(domains: BTreeMap<String, Vec<CertificateDer<'static>>>) -> Result<Self, TrustError> {
+        Self::with_revocations(domains, &[])
+    }
+
+    /// The same, without the certificates that `lists` name. A certificate whose authority has no list is not revoked; a list
+    /// whose time is over still counts, since what it names stays revoked.
+    pub fn with_revocations(
+        domains: BTreeMap<String, Vec<CertificateDer<'static>>>,
+        lists: &[CertificateRevocationListDer<'static>],
+    ) -> Result<Self, TrustError> {
         if domains.is_empty() {
             return Err(TrustError::NoDomain);
         }
@@ -64,7 +73,9 @@ impl Trust {
             for authority in authorities {
                 roots.add(authority).map_err(|source| TrustError::Authority { domain: domain.clone(), source })?;
             }
-            let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+            let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+                .with_crls(lists.to_vec())
+                .allow_unknown_revocation_status();
             let verifier = builder.build().map_err(|source| TrustError::Verifier { domain: domain.clone(), source })?;
             trust.hints.extend_from_slice(verifier.root_hint_subjects());
             trust.domains.insert(domain, verifier);
@@ -100,6 +111,7 @@ pub fn fault(error: &Error) -> &'static str {
         Error::InvalidCertificate(CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. }) => {
             "not-valid-yet"
         }
+        Error::InvalidCertificate(CertificateError::Revoked) => "revoked",
         // A bad signature is that of an authority that only has the name of one that is known.
         Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
             "unknown-authority"

@@ -20,6 +20,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use plimsoll_proof::{LINK_BYTES, Link};
 use plimsoll_proto::v1;
 use prost::Message as _;
 
@@ -95,6 +96,10 @@ struct Contents {
     active: Option<u64>,
     /// `None` until something has been acknowledged, ever.
     state: Option<State>,
+    /// Whose numbers new events get.
+    newest: Arc<Numbering>,
+    /// The collector knows another history of the newest numbering: the next event begins one of its own.
+    renumber: bool,
 }
 
 /// Appends events.
@@ -103,6 +108,8 @@ pub struct Writer {
     shared: Arc<Shared>,
     numbering: Arc<Numbering>,
     next_sequence: u64,
+    /// The chain before that number.
+    chain: Link,
     next_segment: u64,
     keys: Keys,
     file: Option<File>,
@@ -118,27 +125,30 @@ pub struct Opened {
     pub corrupt: u64,
 }
 
-/// Opens the spool in `directory`, which is made if it does not exist, for events of the boot `boot_id`. All files
-/// together have at most `bound` bytes. Events are sealed with keys of the file `keys`, which is made if it does not exist.
-pub fn open(directory: &Path, keys: &Path, boot_id: &str, bound: u64) -> Result<Opened, SpoolError> {
+/// Opens the spool in `directory`, which is made if it does not exist, for events of the node `node` in its boot `boot_id`.
+/// All files together have at most `bound` bytes. Events are sealed with keys of the file `keys`, which is made if it does
+/// not exist.
+pub fn open(directory: &Path, keys: &Path, node: &str, boot_id: &str, bound: u64) -> Result<Opened, SpoolError> {
     if bound < MINIMUM_BYTES {
         return Err(SpoolError::TooSmall { bytes: bound });
     }
     let lock = lock(directory)?;
     let mut ring = Keys::open(keys)?;
-    let found = recovery::read(directory, boot_id, &ring)?;
+    let found = recovery::read(directory, node, boot_id, &ring)?;
     let used: Vec<String> = found.segments.values().map(|segment| segment.key.clone()).collect();
     ring.retain(&used).map_err(|source| SpoolError::Keys { path: keys.to_owned(), source })?;
-    let contents = Contents { segments: found.segments, active: None, state: found.state };
+    let numbering = Arc::new(found.numbering);
+    let newest = Arc::clone(&numbering);
+    let contents = Contents { segments: found.segments, active: None, state: found.state, newest, renumber: false };
     let shared =
         Arc::new(Shared { directory: directory.to_owned(), bound, contents: Mutex::new(contents), _lock: lock });
     shared.contents().remove_acknowledged();
-    let numbering = Arc::new(found.numbering);
-    let reader = Reader::new(Arc::clone(&shared), Arc::clone(&numbering));
+    let reader = Reader::new(Arc::clone(&shared));
     let writer = Writer {
         shared,
         numbering,
         next_sequence: found.next_sequence,
+        chain: found.chain,
         next_segment: found.next_segment,
         keys: ring,
         file: None,
@@ -197,8 +207,11 @@ impl Writer {
     /// A full spool refuses the newest events: the oldest are the ones that say how an incident began, they have
     /// numbers already, and a flood must not be a means to erase them.
     pub fn append(&mut self, mut event: v1::Event) -> Result<u64, AppendError> {
+        self.renumber()?;
         event.sequence = self.next_sequence;
-        let plain = event.encode_to_vec();
+        let mut plain = Vec::with_capacity(LINK_BYTES + event.encoded_len());
+        plain.extend_from_slice(self.chain.as_bytes());
+        event.encode(&mut plain).map_err(io::Error::other)?;
         let length = (frame::HEADER + seal::OVERHEAD + plain.len()) as u64;
         let (bytes, active) = {
             let contents = self.shared.contents();
@@ -229,6 +242,21 @@ impl Writer {
         &self.numbering
     }
 
+    /// Begins a new numbering if the collector has disowned this one.
+    fn renumber(&mut self) -> io::Result<()> {
+        let mut contents = self.shared.contents();
+        if contents.renumber {
+            let fresh = Numbering::fresh(&self.numbering.node, &self.numbering.boot_id)?;
+            (self.next_sequence, self.chain) = (1, fresh.start());
+            self.numbering = Arc::new(fresh);
+            contents.newest = Arc::clone(&self.numbering);
+            contents.renumber = false;
+            contents.active = None;
+            self.file = None;
+        }
+        Ok(())
+    }
+
     /// Small against the bound: a segment is deleted whole, so what is acknowledged of the last one still takes room.
     fn segment_bytes(&self) -> u64 {
         SEGMENT_BYTES.min(self.shared.bound / 8)
@@ -237,8 +265,14 @@ impl Writer {
     fn start_segment(&mut self) -> io::Result<(File, Segment)> {
         self.shared.contents().active = None;
         let number = self.next_segment;
-        let (file, segment) =
-            segment::create(&self.shared.directory, number, &self.numbering, self.next_sequence, &mut self.keys)?;
+        let (file, segment) = segment::create(
+            &self.shared.directory,
+            number,
+            &self.numbering,
+            self.next_sequence,
+            self.chain,
+            &mut self.keys,
+        )?;
         self.next_segment += 1;
         let mut contents = self.shared.contents();
         contents.segments.insert(number, segment.clone());
@@ -270,6 +304,7 @@ impl Writer {
         }
         let sequence = self.next_sequence;
         self.next_sequence += 1;
+        self.chain = self.chain.next(plain.get(LINK_BYTES..).unwrap_or_default());
         Ok(sequence)
     }
 }

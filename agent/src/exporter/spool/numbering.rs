@@ -6,6 +6,7 @@ use std::{
     path::Path,
 };
 
+use plimsoll_proof::Link;
 use serde::{Deserialize, Serialize};
 
 use super::frame::{self, Frame};
@@ -17,6 +18,9 @@ const STATE: &str = "state";
 /// Sequence numbers are consecutive from 1 within one of these.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Numbering {
+    /// Name of the node, which the chain begins with. Empty in spools of agents that kept no chain.
+    #[serde(default)]
+    pub node: String,
     /// The kernel's boot id.
     pub boot_id: String,
     /// Random; see [`Numbering::fresh`].
@@ -26,10 +30,15 @@ pub struct Numbering {
 impl Numbering {
     /// A numbering that nobody has used. The random part keeps a wiped or damaged spool from giving new events the
     /// numbers of old ones, which the collector would take for duplicates.
-    pub(super) fn fresh(boot_id: &str) -> io::Result<Self> {
+    pub(super) fn fresh(node: &str, boot_id: &str) -> io::Result<Self> {
         let mut random = [0; 8];
         File::open("/dev/urandom")?.read_exact(&mut random)?;
-        Ok(Self { boot_id: boot_id.to_owned(), spool_id: hex::encode(random) })
+        Ok(Self { node: node.to_owned(), boot_id: boot_id.to_owned(), spool_id: hex::encode(random) })
+    }
+
+    /// The chain before the first record.
+    pub(super) fn start(&self) -> Link {
+        Link::start(&self.node, &self.boot_id, &self.spool_id)
     }
 }
 
@@ -49,6 +58,9 @@ pub(super) struct State {
     pub(super) numbering: Numbering,
     /// Its number.
     pub(super) acknowledged: u64,
+    /// The chain after it; `None` if it was written by an agent that kept none.
+    #[serde(default)]
+    pub(super) chain: Option<Link>,
     /// Where the first unacknowledged record is, or will be.
     pub(super) position: Position,
 }

@@ -6,13 +6,15 @@ use std::{
     sync::Arc,
 };
 
-use plimsoll_proto::{limits, v1};
+use bytes::Bytes;
+use plimsoll_proof::Link;
+use plimsoll_proto::limits;
 
 use super::{
     Shared,
     frame::{self, Frame},
     numbering::{Numbering, Position, State},
-    segment::{self, RECORD_BYTES, Segment},
+    segment::{RECORD_BYTES, Record, Segment},
 };
 
 /// Bytes read at once. More than one record has, so that a whole one is always seen.
@@ -27,8 +29,10 @@ const _: () = assert!(BATCH_EVENTS <= limits::BATCH_EVENTS);
 #[derive(Clone, Debug)]
 pub struct Batch {
     pub numbering: Arc<Numbering>,
-    /// At least one.
-    pub events: Vec<v1::Event>,
+    /// Encoded, as they were written; at least one.
+    pub events: Vec<Bytes>,
+    /// The chain before the first and after the last event; `None` if an agent wrote them that kept none.
+    pub chain: Option<(Link, Link)>,
     /// Number of the last event.
     pub last: u64,
     /// Where the next event is.
@@ -39,14 +43,13 @@ pub struct Batch {
 #[derive(Debug)]
 pub struct Reader {
     shared: Arc<Shared>,
-    newest: Arc<Numbering>,
     position: Position,
     corrupt: u64,
 }
 
 impl Reader {
-    pub(super) fn new(shared: Arc<Shared>, newest: Arc<Numbering>) -> Self {
-        let mut reader = Self { shared, newest, position: Position::default(), corrupt: 0 };
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        let mut reader = Self { shared, position: Position::default(), corrupt: 0 };
         reader.rewind();
         reader
     }
@@ -87,7 +90,20 @@ impl Reader {
 
     /// The numbering that heartbeats name: the newest one.
     pub fn numbering(&self) -> Arc<Numbering> {
-        Arc::clone(&self.newest)
+        Arc::clone(&self.shared.contents().newest)
+    }
+
+    /// The collector has another history of a numbering. If new events still get its numbers, they do no longer.
+    pub fn disown(&self, boot_id: &str, spool_id: &str) {
+        let mut contents = self.shared.contents();
+        contents.renumber |= contents.newest.boot_id == boot_id && contents.newest.spool_id == spool_id;
+    }
+
+    /// The newest event that is acknowledged: its numbering, its number, and the chain behind it, if it is in one.
+    pub fn acknowledged(&self) -> Option<(Arc<Numbering>, u64, Link)> {
+        let contents = self.shared.contents();
+        let state = contents.state.as_ref()?;
+        Some((Arc::new(state.numbering.clone()), state.acknowledged, state.chain?))
     }
 
     /// Bytes of all segments.
@@ -98,8 +114,12 @@ impl Reader {
     /// Remembers that the collector has `batch` and everything before it, and deletes what is no longer needed.
     pub fn acknowledge(&self, batch: &Acknowledged) -> io::Result<()> {
         let mut contents = self.shared.contents();
-        let state =
-            State { numbering: Numbering::clone(&batch.numbering), acknowledged: batch.last, position: batch.end };
+        let state = State {
+            numbering: Numbering::clone(&batch.numbering),
+            acknowledged: batch.last,
+            chain: batch.chain,
+            position: batch.end,
+        };
         if let Err(error) = state.save(&self.shared.directory) {
             // On a full disk sent segments must go all the same, or it stays full. With an old state that would be
             // wrong, numbers could be used twice; with none, a restart sends again or begins a new numbering.
@@ -127,6 +147,8 @@ impl Reader {
 pub struct Acknowledged {
     pub numbering: Arc<Numbering>,
     pub last: u64,
+    /// The chain after the last event.
+    pub chain: Option<Link>,
     pub end: Position,
     /// Number of events.
     pub count: u64,
@@ -136,7 +158,8 @@ impl Batch {
     /// What to remember of it.
     pub fn mark(&self) -> Acknowledged {
         let count = self.events.len() as u64;
-        Acknowledged { numbering: Arc::clone(&self.numbering), last: self.last, end: self.end, count }
+        let chain = self.chain.map(|(_, after)| after);
+        Acknowledged { numbering: Arc::clone(&self.numbering), last: self.last, chain, end: self.end, count }
     }
 }
 
@@ -156,17 +179,27 @@ fn read(segment: &Segment, offset: u64) -> io::Result<Vec<u8>> {
 
 /// The sound records at the start of `bytes`; `None` if there is not even one.
 fn decode(bytes: &[u8], segment: &Segment, offset: u64) -> Option<Batch> {
-    let (mut events, mut at) = (Vec::new(), 0);
+    let (mut events, mut at, mut last, mut before, mut after) = (Vec::new(), 0, 0, None, None);
     while events.len() < BATCH_EVENTS {
         let rest = bytes.get(at..).unwrap_or_default();
         // Whatever else is here is looked at again with the next batch, where it comes first.
         let Frame::Whole { payload, length } = frame::read(rest, RECORD_BYTES) else { break };
-        let record = offset + at as u64;
-        let Some(event) = segment::event(&segment.sealer, segment.number, record, payload) else { break };
-        events.push(event);
+        let Some(record) = Record::open(segment, offset + at as u64, payload) else { break };
+        // A number or a link that does not follow begins a batch of its own: some events before it are gone.
+        let follows = events.is_empty() || (record.sequence == last + 1 && record.before == after);
+        if !follows {
+            break;
+        }
+        if events.is_empty() {
+            before = record.before;
+        }
+        (last, after) = (record.sequence, record.after());
+        events.push(record.event);
         at += length;
     }
-    let last = events.last()?.sequence;
+    if events.is_empty() {
+        return None;
+    }
     let end = Position { segment: segment.number, offset: offset + at as u64 };
-    Some(Batch { numbering: Arc::clone(&segment.numbering), events, last, end })
+    Some(Batch { numbering: Arc::clone(&segment.numbering), events, chain: before.zip(after), last, end })
 }

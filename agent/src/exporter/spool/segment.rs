@@ -7,6 +7,8 @@ use std::{
     sync::Arc,
 };
 
+use bytes::{Buf as _, Bytes};
+use plimsoll_proof::{LINK_BYTES, Link};
 use plimsoll_proto::{limits, v1};
 use prost::Message as _;
 use serde::{Deserialize, Serialize};
@@ -23,23 +25,53 @@ struct Header {
     numbering: Numbering,
     /// Number of the first record.
     first: u64,
+    /// The chain before the first record. Agents that kept no chain wrote neither this nor a link in each record.
+    #[serde(default)]
+    chain: Option<Link>,
     /// The key that the records are sealed with.
     key: Wrapped,
 }
 
 /// What a segment's key is bound to.
-fn place(number: u64, numbering: &Numbering, first: u64) -> Vec<u8> {
-    let Numbering { boot_id, spool_id } = numbering;
-    format!("{number}\0{first}\0{spool_id}\0{boot_id}").into_bytes()
+pub(super) fn place(number: u64, numbering: &Numbering, first: u64, chain: Option<Link>) -> Vec<u8> {
+    let Numbering { node, boot_id, spool_id } = numbering;
+    let chain = chain.map_or(String::new(), |link| format!("\0{node}\0{link}"));
+    format!("{number}\0{first}\0{spool_id}\0{boot_id}{chain}").into_bytes()
 }
 
 /// Bytes of a sealed record.
-pub(super) const RECORD_BYTES: usize = limits::EVENT_BYTES + OVERHEAD;
+pub(super) const RECORD_BYTES: usize = LINK_BYTES + limits::EVENT_BYTES + OVERHEAD;
 
-/// The event that was sealed for this place; `None` if the bytes are other ones.
-pub(super) fn event(sealer: &Sealer, segment: u64, offset: u64, record: &[u8]) -> Option<v1::Event> {
-    let plain = sealer.open(record, &seal::place(segment, offset))?;
-    v1::Event::decode(plain.as_slice()).ok()
+/// One event as it lies in a segment. Each has the link before it, so that a lost one does not take those after it out
+/// of the chain.
+pub(super) struct Record {
+    pub(super) sequence: u64,
+    pub(super) event: Bytes,
+    /// `None` in segments of agents that kept no chain.
+    pub(super) before: Option<Link>,
+}
+
+impl Record {
+    /// What was sealed for this place; `None` if the bytes are other ones.
+    pub(super) fn open(segment: &Segment, offset: u64, record: &[u8]) -> Option<Self> {
+        let plain = segment.sealer.open(record, &seal::place(segment.number, offset))?;
+        let mut event = Bytes::from(plain);
+        let before = match segment.chain {
+            None => None,
+            Some(_) => {
+                let link = Link::from_bytes(event.get(..LINK_BYTES)?)?;
+                event.advance(LINK_BYTES);
+                Some(link)
+            }
+        };
+        let sequence = v1::Numbered::decode(event.clone()).ok()?.sequence;
+        Some(Self { sequence, event, before })
+    }
+
+    /// The chain after it.
+    pub(super) fn after(&self) -> Option<Link> {
+        self.before.map(|link| link.next(&self.event))
+    }
 }
 
 /// How a segment ends.
@@ -62,6 +94,8 @@ pub(super) struct Segment {
     pub(super) sealer: Arc<Sealer>,
     /// Id of the key that its own key is sealed with.
     pub(super) key: String,
+    /// The chain before the first record; `None` if an agent wrote it that kept none.
+    pub(super) chain: Option<Link>,
     /// Offset of the first record.
     pub(super) start: u64,
     /// Bytes up to the end of the last published record.
@@ -76,6 +110,8 @@ pub(super) struct Recovered {
     pub(super) first: u64,
     /// Number of the last record, or the one before the first if there is none.
     pub(super) last: u64,
+    /// The chain after it.
+    pub(super) chain: Option<Link>,
     pub(super) ending: Ending,
 }
 
@@ -95,12 +131,13 @@ pub(super) fn create(
     number: u64,
     numbering: &Arc<Numbering>,
     first: u64,
+    chain: Link,
     keys: &mut Keys,
 ) -> io::Result<(File, Segment)> {
-    let path = path(directory, number);
-    let (sealer, key) = keys.issue(&place(number, numbering, first))?;
+    let (path, chain) = (path(directory, number), Some(chain));
+    let (sealer, key) = keys.issue(&place(number, numbering, first, chain))?;
     let wrapped_with = key.key.clone();
-    let header = framed(&Header { numbering: Numbering::clone(numbering), first, key })?;
+    let header = framed(&Header { numbering: Numbering::clone(numbering), first, chain, key })?;
     let mut file = File::options().append(true).create_new(true).open(&path)?;
     let written =
         file.write_all(&header).and_then(|()| file.sync_data()).and_then(|()| File::open(directory)?.sync_all());
@@ -111,7 +148,7 @@ pub(super) fn create(
     }
     let start = header.len() as u64;
     let (numbering, sealer) = (Arc::clone(numbering), Arc::new(sealer));
-    Ok((file, Segment { number, path, numbering, sealer, key: wrapped_with, start, length: start }))
+    Ok((file, Segment { number, path, numbering, sealer, key: wrapped_with, chain, start, length: start }))
 }
 
 /// Reads a file from end to end. One whose key is not among `keys` is left as it is: the error says how to go on.
@@ -136,7 +173,7 @@ impl Recovered {
 }
 
 fn scan(bytes: &[u8], path: &Path, number: u64, keys: &Keys) -> Result<Recovered, SpoolError> {
-    let unusable = |ending| Ok(Recovered { segment: None, first: 0, last: 0, ending });
+    let unusable = |ending| Ok(Recovered { segment: None, first: 0, last: 0, chain: None, ending });
     let (header, start) = match frame::read(bytes, HEADER_BYTES) {
         Frame::Whole { payload, length } => (serde_json::from_slice::<Header>(payload).ok(), length),
         Frame::End | Frame::Torn => return unusable(Ending::Torn),
@@ -146,13 +183,23 @@ fn scan(bytes: &[u8], path: &Path, number: u64, keys: &Keys) -> Result<Recovered
     if !keys.has(&header.key) {
         return Err(SpoolError::KeyMissing { path: path.to_owned(), key: header.key.key });
     }
-    let opened = keys.unwrap(&header.key, &place(number, &header.numbering, header.first));
+    let opened = keys.unwrap(&header.key, &place(number, &header.numbering, header.first, header.chain));
     let Some(sealer) = opened else { return unusable(Ending::Corrupt) };
-    let (mut at, mut last) = (start, header.first.saturating_sub(1));
+    let mut segment = Segment {
+        number,
+        path: path.to_owned(),
+        numbering: Arc::new(header.numbering),
+        sealer: Arc::new(sealer),
+        key: header.key.key,
+        chain: header.chain,
+        start: start as u64,
+        length: start as u64,
+    };
+    let (mut at, mut last, mut chain) = (start, header.first.saturating_sub(1), header.chain);
     let ending = loop {
         match frame::read(bytes.get(at..).unwrap_or_default(), RECORD_BYTES) {
-            Frame::Whole { payload, length } => match event(&sealer, number, at as u64, payload) {
-                Some(event) => (at, last) = (at + length, event.sequence),
+            Frame::Whole { payload, length } => match Record::open(&segment, at as u64, payload) {
+                Some(record) => (at, last, chain) = (at + length, record.sequence, record.after()),
                 None => break Ending::Corrupt,
             },
             Frame::End => break Ending::Clean,
@@ -160,9 +207,6 @@ fn scan(bytes: &[u8], path: &Path, number: u64, keys: &Keys) -> Result<Recovered
             Frame::Corrupt => break Ending::Corrupt,
         }
     };
-    let numbering = Arc::new(header.numbering);
-    let (path, sealer) = (path.to_owned(), Arc::new(sealer));
-    let (start, length) = (start as u64, at as u64);
-    let segment = Segment { number, path, numbering, sealer, key: header.key.key, start, length };
-    Ok(Recovered { segment: Some(segment), first: header.first, last, ending })
+    segment.length = at as u64;
+    Ok(Recovered { segment: Some(segment), first: header.first, last, chain, ending })
 }

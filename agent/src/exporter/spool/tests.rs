@@ -1,5 +1,6 @@
 use super::*;
 
+const NODE: &str = "node-1";
 const BOOT: &str = "boot-1";
 
 fn event(path: &str) -> v1::Event {
@@ -7,7 +8,7 @@ fn event(path: &str) -> v1::Event {
 }
 
 fn open_at(directory: &Path, boot_id: &str) -> Opened {
-    open(directory, &directory.join("keys"), boot_id, MINIMUM_BYTES).unwrap()
+    open(directory, &directory.join("keys"), NODE, boot_id, MINIMUM_BYTES).unwrap()
 }
 
 /// Appends events called `/0`, `/1`, ...; each is large enough that a segment takes few.
@@ -15,12 +16,16 @@ fn fill(writer: &mut Writer, count: usize) -> Vec<u64> {
     (0..count).map(|n| writer.append(event(&format!("/{n}{}", "x".repeat(10_000)))).unwrap()).collect()
 }
 
+fn number(event: &[u8]) -> u64 {
+    v1::Event::decode(event).unwrap().sequence
+}
+
 /// Spool id and number of everything unread.
 fn read_all(reader: &mut Reader) -> Vec<(String, u64)> {
     std::iter::from_fn(|| reader.next_batch().unwrap())
         .flat_map(|batch| {
             let spool_id = batch.numbering.spool_id.clone();
-            batch.events.into_iter().map(move |event| (spool_id.clone(), event.sequence))
+            batch.events.into_iter().map(move |event| (spool_id.clone(), number(&event)))
         })
         .collect()
 }
@@ -205,7 +210,7 @@ fn segments_are_deleted_once_acknowledged_and_not_before() {
     assert_eq!(segments(directory.path()), before[1..]);
     drop(spool);
     let mut reopened = open_at(directory.path(), BOOT);
-    assert_eq!(numbers(&mut reopened.reader).first(), Some(&second.events[0].sequence));
+    assert_eq!(numbers(&mut reopened.reader).first(), Some(&number(&second.events[0])));
 }
 
 #[test]
@@ -227,11 +232,11 @@ fn a_directory_has_one_owner_and_a_bound_that_is_of_use() {
     let directory = tempfile::tempdir().unwrap();
     let _spool = open_at(directory.path(), BOOT);
     assert!(matches!(
-        open(directory.path(), &directory.path().join("keys"), BOOT, MINIMUM_BYTES),
+        open(directory.path(), &directory.path().join("keys"), NODE, BOOT, MINIMUM_BYTES),
         Err(SpoolError::InUse { .. })
     ));
     assert!(matches!(
-        open(directory.path(), &directory.path().join("keys"), BOOT, 1),
+        open(directory.path(), &directory.path().join("keys"), NODE, BOOT, 1),
         Err(SpoolError::TooSmall { bytes: 1 })
     ));
 }
@@ -257,7 +262,7 @@ fn a_record_cut_at_any_byte_costs_that_record_alone() {
     let numbering = first.writer.numbering().clone();
     drop(first);
     let whole = fs::read(&path).unwrap();
-    let last = frame::HEADER + seal::OVERHEAD + v1::Event { sequence: 3, ..event("/c") }.encoded_len();
+    let last = frame::HEADER + seal::OVERHEAD + LINK_BYTES + v1::Event { sequence: 3, ..event("/c") }.encoded_len();
     for cut in 1..=last {
         fs::write(&path, &whole[..whole.len() - cut]).unwrap();
         let mut again = open_at(directory.path(), BOOT);
@@ -279,8 +284,10 @@ fn without_its_keys_a_spool_is_left_alone() {
     drop(first);
     let (keys, kept) = (directory.path().join("keys"), directory.path().join("kept"));
     fs::rename(&keys, &kept).unwrap();
-    let error = open(directory.path(), &keys, BOOT, MINIMUM_BYTES).unwrap_err();
+    let error = open(directory.path(), &keys, NODE, BOOT, MINIMUM_BYTES).unwrap_err();
     assert!(matches!(error, SpoolError::KeyMissing { .. }), "{error}");
     fs::rename(&kept, &keys).unwrap();
     assert_eq!(numbers(&mut open_at(directory.path(), BOOT).reader), [1]);
 }
+
+mod chain;
