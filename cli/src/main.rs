@@ -1,12 +1,15 @@
 //! `plimsoll`: what a person types. It reads files and asks the collector; it never touches the kernel itself.
 #![forbid(unsafe_code)]
 
+mod collector;
 mod completions;
 mod doctor;
 mod events;
+mod nodes;
 mod output;
 mod policy;
 mod sbom;
+mod top;
 
 use std::process::ExitCode;
 
@@ -35,6 +38,10 @@ enum Command {
     Sbom(sbom::Command),
     /// Print events stored by a collector.
     Events(events::Arguments),
+    /// List the nodes that a collector knows, and what of their events never arrived.
+    Nodes(nodes::Arguments),
+    /// Watch the fleet on a terminal.
+    Top(top::Arguments),
     /// Print what a shell needs to complete this command.
     Completions(completions::Shell),
     /// Write manual pages, one for each command.
@@ -47,6 +54,8 @@ fn main() -> ExitCode {
         Command::Policy(command) => policy::run(&command),
         Command::Sbom(command) => sbom::run(&command),
         Command::Events(arguments) => events::run(&arguments),
+        Command::Nodes(arguments) => nodes::run(&arguments),
+        Command::Top(arguments) => top::run(&arguments),
         Command::Completions(arguments) => completions::shell(&arguments, &mut Arguments::command()),
         Command::Man(arguments) => completions::pages(&arguments, Arguments::command()),
     };
