@@ -1,5 +1,6 @@
 //! `plimsoll events`: what a collector has stored, page by page, as a table or as JSON lines.
 
+mod source;
 mod stored;
 mod table;
 pub(crate) mod time;
@@ -13,7 +14,11 @@ use std::{
     time::SystemTime,
 };
 
-pub(crate) use self::{stored::Stored, table::printable};
+pub(crate) use self::{
+    source::{Reading, Source},
+    stored::Stored,
+    table::printable,
+};
 use crate::collector::{Client, Parameters, Place};
 
 /// Print events stored by a collector.

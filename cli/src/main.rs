@@ -8,8 +8,10 @@ mod events;
 mod nodes;
 mod output;
 mod policy;
+mod report;
 mod sbom;
 mod top;
+mod unused;
 
 use std::process::ExitCode;
 
@@ -42,6 +44,10 @@ enum Command {
     Nodes(nodes::Arguments),
     /// Watch the fleet on a terminal.
     Top(top::Arguments),
+    /// Say which programs of an image ran, which never did, and where that is not known.
+    Unused(Box<unused::Arguments>),
+    /// Write an evidence pack: which controls Plimsoll supports, and what shows it.
+    Report(Box<report::Arguments>),
     /// Print what a shell needs to complete this command.
     Completions(completions::Shell),
     /// Write manual pages, one for each command.
@@ -56,6 +62,8 @@ fn main() -> ExitCode {
         Command::Events(arguments) => events::run(&arguments),
         Command::Nodes(arguments) => nodes::run(&arguments),
         Command::Top(arguments) => top::run(&arguments),
+        Command::Unused(arguments) => unused::run(&arguments),
+        Command::Report(arguments) => report::run(&arguments),
         Command::Completions(arguments) => completions::shell(&arguments, &mut Arguments::command()),
         Command::Man(arguments) => completions::pages(&arguments, Arguments::command()),
     };

@@ -150,12 +150,12 @@ mod tests {
         };
         let now = UNIX_EPOCH + Duration::from_secs(1_767_225_700);
         let nodes = [node("shop-1", 1_767_225_699, 0, 0), node("shop-2\u{1b}[2J", 1_767_225_600, 3, 7)];
-        expect![[r#"
+        expect![[r"
             NODE             STATE     LAST SEEN (UTC)      AGENT        LAST NO.   MISSING      LOST
             shop-1           + heard   2026-01-01 00:01:39  0.1.0            1234         0         0
             shop-2\u{1b}[2J  - SILENT  2026-01-01 00:00:00  0.1.0            1234         3         7
                              lost queue-full: 7 since 2026-01-01 00:00:00
-        "#]]
+        "]]
         .assert_eq(&text(&nodes, now, Duration::from_secs(30)).unwrap());
     }
 }

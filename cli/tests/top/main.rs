@@ -1,6 +1,7 @@
 //! `plimsoll top` and `plimsoll nodes` against a real collector; `top` in a real terminal, driven by tmux.
 #![cfg(test)]
 
+mod asked;
 mod door;
 #[expect(dead_code, reason = "shared with tests that use more of it")]
 #[path = "../../../collector/tests/collector/harness.rs"]

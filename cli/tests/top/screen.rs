@@ -8,18 +8,16 @@ pub(crate) fn masked(screen: &str, collector: &str) -> String {
     let mut seen = None;
     let mut masked = String::new();
     for line in screen.replace(collector, "http://COLLECTOR").lines() {
-        let line: Vec<char> = line.chars().collect();
-        let text: String = line.iter().collect();
-        let mut line = line;
+        let text = line;
+        let mut line: Vec<char> = text.chars().collect();
         if let Some(at) = text.find("SEEN MISSING") {
             seen = Some(at);
         } else if text.contains("+ heard ") || text.contains("- SILENT ") {
             // Not the line of figures, which has no such column above it.
             if let Some(at) = seen {
                 // The heading ends where the age does.
-                for place in (at + "SEEN".len() - AGE)..(at + "SEEN".len()) {
-                    line[place] = '#';
-                }
+                let end = at + "SEEN".len();
+                line[end - AGE..end].fill('#');
             }
         }
         if text.starts_with("plimsoll top") {
