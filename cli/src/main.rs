@@ -40,13 +40,10 @@ enum Command {
     Sbom(sbom::Command),
     /// Print events stored by a collector.
     Events(events::Arguments),
-    /// List the nodes that a collector knows, and what of their events never arrived.
+    // A line here would hide what these say at length.
     Nodes(nodes::Arguments),
-    /// Watch the fleet on a terminal.
     Top(top::Arguments),
-    /// Say which programs of an image ran, which never did, and where that is not known.
     Unused(Box<unused::Arguments>),
-    /// Write an evidence pack: which controls Plimsoll supports, and what shows it.
     Report(Box<report::Arguments>),
     /// Print what a shell needs to complete this command.
     Completions(completions::Shell),

@@ -66,6 +66,19 @@ async fn plimsoll(arguments: &[&str]) -> (i32, String, String) {
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
 
+#[tokio::test]
+async fn help_teaches() {
+    for (command, taught) in [
+        ("top", "plimsoll top --once || echo"),
+        ("nodes", "Exit status: 0 every node is heard of"),
+        ("unused", "no file in it counts\nas unused"),
+        ("report", "never makes anybody compliant"),
+    ] {
+        let (code, help, _) = plimsoll(&[command, "--help"]).await;
+        assert!(code == 0 && help.contains(taught), "{help}");
+    }
+}
+
 const WINDOW: [&str; 4] = ["--window", "100000d", "--silent-after", "1000d"];
 
 #[tokio::test(flavor = "multi_thread")]
