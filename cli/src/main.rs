@@ -2,12 +2,17 @@
 #![forbid(unsafe_code)]
 
 mod audit;
+mod collector;
 mod completions;
 mod doctor;
 mod events;
+mod nodes;
 mod output;
 mod policy;
+mod report;
 mod sbom;
+mod top;
+mod unused;
 
 use std::process::ExitCode;
 
@@ -39,6 +44,11 @@ enum Command {
     /// Take stored events out of a collector, and check that they are what the nodes sent.
     #[command(subcommand)]
     Audit(audit::Command),
+    // A line here would hide what these say at length.
+    Nodes(nodes::Arguments),
+    Top(top::Arguments),
+    Unused(Box<unused::Arguments>),
+    Report(Box<report::Arguments>),
     /// Print what a shell needs to complete this command.
     Completions(completions::Shell),
     /// Write manual pages, one for each command.
@@ -52,6 +62,10 @@ fn main() -> ExitCode {
         Command::Sbom(command) => sbom::run(&command),
         Command::Events(arguments) => events::run(&arguments),
         Command::Audit(command) => audit::run(&command),
+        Command::Nodes(arguments) => nodes::run(&arguments),
+        Command::Top(arguments) => top::run(&arguments),
+        Command::Unused(arguments) => unused::run(&arguments),
+        Command::Report(arguments) => report::run(&arguments),
         Command::Completions(arguments) => completions::shell(&arguments, &mut Arguments::command()),
         Command::Man(arguments) => completions::pages(&arguments, Arguments::command()),
     };

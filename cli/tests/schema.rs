@@ -27,8 +27,10 @@ fn the_published_schema_is_up_to_date() {
 fn every_shipped_policy_and_every_example_fits() {
     let validator = validator();
     let folders = fs::read_dir(root().join("policies")).unwrap().map(|entry| entry.unwrap().path());
-    let shipped =
-        folders.filter(|path| path.is_dir()).map(|folder| fs::read_to_string(folder.join("policy.yaml")).unwrap());
+    // `compliance` has mappings, and no policy.
+    let shipped = folders
+        .filter(|path| path.join("policy.yaml").is_file())
+        .map(|folder| fs::read_to_string(folder.join("policy.yaml")).unwrap());
     let reference = fs::read_to_string(root().join("docs/policy.md")).unwrap();
     let examples = reference.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap().to_owned());
     let whole = examples.filter(|example| example.starts_with("apiVersion"));

@@ -52,6 +52,8 @@ pub(crate) const HOST_PACKAGES: &[&str] = &[
     // a registry, and what pushes to it
     "docker-registry",
     "curl",
+    // a terminal that tests drive
+    "tmux",
 ];
 
 /// Packages of the guest's root file system, beside Debian's essential ones.

@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Context as _, bail};
 
 use super::Bar;
+use crate::collector::Place;
 
 /// How long the collector may take to begin.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -23,9 +24,8 @@ const TAIL: usize = 128;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Where the collector answers queries.
-    #[arg(long, env = "PLIMSOLL_COLLECTOR", default_value = "http://127.0.0.1:7480", value_name = "URL")]
-    collector: String,
+    #[command(flatten)]
+    place: Place,
     /// Only of this node.
     #[arg(long)]
     node: Option<String>,
@@ -52,7 +52,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 }
 
 fn copy(arguments: &Arguments, file: &mut File) -> anyhow::Result<()> {
-    let collector = arguments.collector.trim_end_matches('/');
+    let collector = arguments.place.collector.trim_end_matches('/');
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .timeout_connect(Some(PATIENCE))
         .timeout_recv_response(Some(PATIENCE))
@@ -66,7 +66,7 @@ fn copy(arguments: &Arguments, file: &mut File) -> anyhow::Result<()> {
     let status = response.status();
     if !status.is_success() {
         let answer = response.body_mut().with_config().limit(REFUSAL_BYTES).read_to_vec().unwrap_or_default();
-        bail!("the collector at `{collector}` refused the export ({status}): {}", crate::events::explanation(&answer));
+        bail!("the collector at `{collector}` refused the export ({status}): {}", crate::collector::explanation(&answer));
     }
     let broke_off = || format!("the export of the collector at `{collector}` broke off; try again");
     let bar = Bar::new("{bytes} received, {bytes_per_sec}", 0)?;

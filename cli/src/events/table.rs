@@ -68,7 +68,7 @@ fn row(event: &Value) -> [String; 8] {
 }
 
 /// What it was about: the file, the far end of a connection, or the operation.
-fn subject(event: &Value) -> String {
+pub(super) fn subject(event: &Value) -> String {
     let text = |pointer| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let port = event.pointer("/network/port").and_then(Value::as_u64).unwrap_or(0);
     match (text("/file/path"), text("/network/address")) {
@@ -81,7 +81,7 @@ fn subject(event: &Value) -> String {
 
 /// Without characters that would move the cursor, change colours or turn the line around: a container chooses its
 /// paths, and must not write to the terminal of whoever investigates it.
-pub(super) fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let is_harmful = |char: char| {
         char.is_control() || matches!(char, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };

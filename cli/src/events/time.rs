@@ -7,7 +7,7 @@ const NS: u64 = 1_000_000_000;
 const HELP: &str = "write `2026-01-31T08:00:00Z`, seconds since 1970, or an age such as `15m`, `2h`, `7d`";
 
 /// Parses a time; ages count back from now.
-pub(super) fn parse_now(text: &str) -> Result<SystemTime, String> {
+pub(crate) fn parse_now(text: &str) -> Result<SystemTime, String> {
     parse(text, SystemTime::now()).ok_or_else(|| HELP.to_owned())
 }
 
@@ -16,13 +16,20 @@ pub(super) fn parse(text: &str, now: SystemTime) -> Option<SystemTime> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
         return UNIX_EPOCH.checked_add(Duration::from_secs(text.parse().ok()?));
     }
-    for (unit, seconds) in [("s", 1), ("m", 60), ("h", 3600), ("d", DAY)] {
-        if let Some(count) = text.strip_suffix(unit) {
-            let age = number(count)?.checked_mul(seconds)?;
-            return now.checked_sub(Duration::from_secs(age));
-        }
-    }
-    rfc3339(text)
+    if text.ends_with(['s', 'm', 'h', 'd']) { now.checked_sub(age(text)?) } else { rfc3339(text) }
+}
+
+/// Parses a length of time such as `90s`, `15m`, `2h`, `7d`, for the command line.
+pub(crate) fn parse_age(text: &str) -> Result<Duration, String> {
+    let some = age(text).filter(|age| !age.is_zero());
+    some.ok_or_else(|| "write a length of time such as `90s`, `15m`, `2h`, `7d`".to_owned())
+}
+
+fn age(text: &str) -> Option<Duration> {
+    [("s", 1), ("m", 60), ("h", 3600), ("d", DAY)].into_iter().find_map(|(unit, seconds)| {
+        let count = text.strip_suffix(unit)?;
+        Some(Duration::from_secs(number(count)?.checked_mul(seconds)?))
+    })
 }
 
 fn number(text: &str) -> Option<u64> {
@@ -88,17 +95,20 @@ fn days(year: u64, month: u64, day: u64) -> u64 {
     years + months + day - 1
 }
 
+/// Nanoseconds since 1970. Nothing happened before, and nothing has happened in 2554 either.
+pub(crate) fn unix_ns(time: SystemTime) -> u64 {
+    u64::try_from(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// RFC 3339 in UTC, the way the collector takes times without losing a fraction of a second.
-pub(super) fn parameter(time: SystemTime) -> String {
-    // An age may reach back before 1970; nothing happened there. Nothing has happened in 2554 either.
-    let since_1970 = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let unix_ns = u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX);
+pub(crate) fn parameter(time: SystemTime) -> String {
+    let unix_ns = unix_ns(time);
     let (date, time) = civil(unix_ns / NS);
     format!("{date}T{time}.{:09}Z", unix_ns % NS)
 }
 
 /// `2026-01-31 08:00:00.123` in UTC.
-pub(super) fn display(unix_ns: u64) -> String {
+pub(crate) fn display(unix_ns: u64) -> String {
     let (date, time) = civil(unix_ns / NS);
     format!("{date} {time}.{:03}", unix_ns % NS / 1_000_000)
 }

@@ -68,14 +68,14 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 }
 
 /// Policies that other commands work with.
-pub(super) enum Loaded {
+pub(crate) enum Loaded {
     Policies(Vec<Policy>),
     /// Something is wrong, and was told; the exit status.
     Refused(ExitCode),
 }
 
 /// Reads policies for another command, as [`check`] does: all of them or none.
-pub(super) fn load(paths: &[PathBuf]) -> io::Result<Loaded> {
+pub(crate) fn load(paths: &[PathBuf]) -> io::Result<Loaded> {
     let (findings, policies) = check_all(paths, &Limits::default());
     if findings.code() == 0 {
         return Ok(Loaded::Policies(policies));
@@ -126,7 +126,7 @@ fn check_all(paths: &[PathBuf], limits: &Limits) -> (Findings, Vec<Policy>) {
 }
 
 /// Reads a file, and no more of it than shows that it is too large.
-pub(super) fn read(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+pub(crate) fn read(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
     let bound = u64::try_from(limit).map_err(io::Error::other)?.saturating_add(1);
     let mut text = Vec::new();
     File::open(path)?.take(bound).read_to_end(&mut text)?;

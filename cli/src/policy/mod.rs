@@ -10,6 +10,8 @@ mod simulate;
 
 use std::process::ExitCode;
 
+pub(crate) use self::check::{Loaded, load, read};
+
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
     /// Check policy documents, and print every problem with its place and its remedy.
