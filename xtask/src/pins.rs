@@ -52,6 +52,10 @@ pub(crate) const HOST_PACKAGES: &[&str] = &[
     // a registry, and what pushes to it
     "docker-registry",
     "curl",
+    // a receiver of syslog, and what the collector's interface is tested with
+    "rsyslog",
+    "rsyslog-gnutls",
+    "python3-venv",
 ];
 
 /// Packages of the guest's root file system, beside Debian's essential ones.

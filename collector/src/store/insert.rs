@@ -144,8 +144,8 @@ fn insert(connection: &Connection, numbering: i64, node: &str, accepted: &Accept
     let package = event.package.as_ref();
     let mut statement = connection.prepare_cached(
         "INSERT INTO events (numbering, sequence, received_unix_ns, time_unix_ns, node, verdict, reason, hook, workload,
-                             image_digest, image_reference, package_name, package_purl, path, body)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+                             image_digest, image_reference, package_name, package_purl, path, body, namespace, policy)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
     )?;
     statement.execute(params![
         numbering,
@@ -163,6 +163,8 @@ fn insert(connection: &Connection, numbering: i64, node: &str, accepted: &Accept
         package.map_or("", |package| &package.purl),
         event.file.as_ref().map_or("", |file| &file.path),
         event.encode_to_vec(),
+        event.workload.as_ref().map_or("", |workload| &workload.namespace),
+        event.policy.as_ref().map_or("", |policy| &policy.name),
     ])?;
     Ok(())
 }

@@ -2,8 +2,12 @@
 //!
 //! The file is in WAL mode with `synchronous=FULL`: a transaction that returned is on the disk, power cut included.
 
+mod buckets;
+mod filter;
 mod insert;
+mod migrations;
 mod nodes;
+mod outputs;
 mod query;
 mod retention;
 mod writer;
@@ -16,16 +20,18 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags};
 
+use self::migrations::VERSION;
 pub(crate) use self::{
-    nodes::nodes,
-    query::{Filter, Image, Package, events},
+    buckets::{Bucket, Group, Width, buckets},
+    filter::{Filter, MAX_SECONDS, TEXT},
+    nodes::{Node, nodes},
+    outputs::{Dead, Progress, Reading, Standing, Stored, dead_letters, newest, read, standing},
+    query::{Cursor, events},
     writer::{Health, Job, Writer},
 };
 
-const SCHEMA: &str = include_str!("schema.sql");
-const VERSION: i64 = 1;
 const BUSY: Duration = Duration::from_secs(5);
 
 /// Why the database cannot be used.
@@ -49,7 +55,7 @@ pub enum StoreError {
         "the database `{path}` has schema version {found}, this collector knows {VERSION}; run the collector that \
          wrote it, or name another `database`"
     )]
-    Version { path: PathBuf, found: i64 },
+    Version { path: PathBuf, found: u32 },
 }
 
 /// A database that is ready to be written, and the lock that keeps other collectors out.
@@ -91,24 +97,14 @@ pub(crate) fn open(path: &Path) -> Result<Opened, StoreError> {
     }
 }
 
-/// The schema's version, after making the schema if there was none.
-fn prepare(connection: &mut Connection) -> rusqlite::Result<i64> {
+/// The schema's version, after making or migrating the schema.
+fn prepare(connection: &mut Connection) -> rusqlite::Result<u32> {
     connection.busy_timeout(BUSY)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "cache_size", -32_768)?;
-    let transaction = Transaction::new(connection, TransactionBehavior::Immediate)?;
-    if version(&transaction)? == 0 {
-        transaction.execute_batch(SCHEMA)?;
-    }
-    let found = version(&transaction)?;
-    transaction.commit()?;
-    Ok(found)
-}
-
-fn version(connection: &Connection) -> rusqlite::Result<i64> {
-    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+    migrations::migrate(connection)
 }
 
 /// A connection that only reads.

@@ -22,7 +22,7 @@ pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
 pub(crate) struct Harness {
     server: Option<Server>,
     directory: tempfile::TempDir,
-    change: fn(&mut Config),
+    change: Box<dyn Fn(&mut Config) + Send>,
 }
 
 impl Harness {
@@ -30,7 +30,8 @@ impl Harness {
         Self::start_with(|_config| {}).await
     }
 
-    pub(crate) async fn start_with(change: fn(&mut Config)) -> Self {
+    pub(crate) async fn start_with(change: impl Fn(&mut Config) + Send + 'static) -> Self {
+        let change = Box::new(change);
         let mut harness = Self { server: None, directory: tempfile::tempdir().unwrap(), change };
         harness.restart().await;
         harness

@@ -1,7 +1,17 @@
 //! A real client and a real SQLite file against a collector in this process.
 
 #[cfg(test)]
+mod formats;
+#[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod killed;
+#[cfg(test)]
+mod outputs;
+#[cfg(test)]
+mod queries;
+#[cfg(test)]
+mod receiver;
 #[cfg(test)]
 mod running;
 #[cfg(test)]
