@@ -118,7 +118,7 @@ impl Metrics {
         registry.register(
             "output_events_skipped",
             "Events that retention removed before an output could deliver them",
-            { self.output_skipped.clone() },
+            self.output_skipped.clone(),
         );
         registry.register("output_retries", "Deliveries that failed and are tried again", self.output_retries.clone());
         registry.register("output_lag_events", "Stored events that an output has not dealt with", {

@@ -1,6 +1,7 @@
 //! `cargo xtask test`: this machine's tests, then the guests' on each kernel.
 
 mod bypasses;
+mod conformance;
 mod tally;
 
 use std::{
@@ -89,11 +90,13 @@ fn registry(workspace: &Workspace) -> Result<ExitCode> {
     of_packages(workspace, "tests against a registry", &["plimsoll-cli"], &["--test", REGISTRY])
 }
 
-/// The collector with real clients, SQLite and TLS: faults and who is refused.
+/// The collector with real clients, SQLite and TLS: faults and who is refused; and what others say of its interfaces.
 fn collector(workspace: &Workspace) -> Result<ExitCode> {
     let packages = ["plimsoll-identity", "plimsoll-collector", "plimsoll-agent"];
     let targets = ["--lib", "--test", COLLECTOR, "--test", "exporter", "--test", "spool"];
-    of_packages(workspace, "tests of the collector", &packages, &targets)
+    of_packages(workspace, "tests of the collector", &packages, &targets)?;
+    conformance::run(workspace)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Some of this machine's tests alone.

@@ -271,4 +271,21 @@ mod tests {
             assert!(fault.is_none_or(|fault| matches!(fault, OutputFault::Plaintext { .. })), "{text}");
         }
     }
+
+    #[test]
+    fn the_documents_examples_are_right() {
+        let document = include_str!("../../../docs/outputs.md");
+        let examples: Vec<_> =
+            document.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+        let kinds = examples.iter().map(|text| {
+            let config: crate::config::Config = serde_yaml::from_str(text).unwrap();
+            let output = config.outputs.values().next().unwrap();
+            // The first one shows what all kinds have in common.
+            if !text.contains("exactly one of") {
+                config.validate().unwrap();
+            }
+            output.kind()
+        });
+        assert_eq!(kinds.skip(1).collect::<Vec<_>>(), ["webhook", "ocsf", "cef", "otlp"]);
+    }
 }

@@ -53,9 +53,9 @@ impl Http {
             all.insert(AUTHORIZATION, bearer(path).await?);
         }
         let request = self.client.post(&self.url).headers(all).body(body);
-        let response = request.send().await.map_err(|error| Failure::retry(&error))?;
+        let response = request.send().await.map_err(unreachable)?;
         let (status, after) = (response.status(), retry_after(response.headers()));
-        let answer = bounded(response).await.map_err(|error| Failure::retry(&error));
+        let answer = bounded(response).await.map_err(unreachable);
         if status.is_success() {
             return answer;
         }
@@ -65,6 +65,11 @@ impl Http {
         let is_final = [StatusCode::BAD_REQUEST, StatusCode::PAYLOAD_TOO_LARGE, StatusCode::UNPROCESSABLE_ENTITY];
         Err(if is_final.contains(&status) { Failure::Refused { error } } else { Failure::Retry { after, error } })
     }
+}
+
+/// Without the URL, which may have a secret in it: what failed is shown to whoever asks.
+fn unreachable(error: reqwest::Error) -> Failure {
+    Failure::retry(&error.without_url())
 }
 
 /// The token in a file, as a header that is not logged.

@@ -68,7 +68,7 @@ impl Otlp {
                     request.metadata_mut().insert("authorization", token);
                 }
                 let mut client = LogsServiceClient::new(channel.clone());
-                client.export(request).await.map_err(failure)?.into_inner()
+                client.export(request).await.map_err(|status| failure(&status))?.into_inner()
             }
         };
         let rejected = response.partial_success.filter(|partial| partial.rejected_log_records > 0);
@@ -82,7 +82,7 @@ impl Otlp {
 }
 
 /// Only what the events themselves are at fault for is final. What the configuration or the receiver is at fault for waits.
-fn failure(status: Status) -> Failure {
+fn failure(status: &Status) -> Failure {
     let error = format!("the receiver answered {:?}: {}", status.code(), excerpt(status.message()));
     match status.code() {
         Code::InvalidArgument | Code::OutOfRange => Failure::Refused { error },

@@ -100,13 +100,14 @@ impl Runner {
             }
             match self.settle(part).await {
                 Ok(()) => outcome.delivered += part.len() as u64,
-                Err(reason) => match part {
-                    [event] => outcome.dead.push(self.bury(event, reason)),
-                    _ => {
+                Err(reason) => {
+                    if let [event] = part {
+                        outcome.dead.push(self.bury(event, reason));
+                    } else {
                         let (first, second) = part.split_at(part.len() / 2);
                         left.extend([second, first]);
                     }
-                },
+                }
             }
         }
         outcome
