@@ -162,20 +162,27 @@ impl Runner {
         Dead { id: *id, reason, event }
     }
 
-    /// Comes back once the progress is on disk, so that no more than one reading can be delivered twice.
+    /// Comes back once the progress is on disk, so that no more than one reading can be delivered twice. While the database
+    /// cannot be written nothing more is delivered.
     async fn advance(&mut self, reading: &Reading, Outcome { delivered, dead }: Outcome) {
         let (cursor, skipped, count) = (reading.cursor, reading.skipped, dead.len());
-        let output = self.status.name.clone();
-        let written = self.writer.report(|done| Progress { output, cursor, delivered, skipped, dead, done }).await;
-        if written.is_ok() {
-            self.status.advanced(cursor, delivered, skipped, count);
-            if skipped > 0 {
-                tracing::error!(output = self.status.name, events = skipped, "retention removed undelivered events");
+        let mut failures = 0;
+        loop {
+            let (output, dead) = (self.status.name.clone(), dead.clone());
+            let written = self.writer.report(|done| Progress { output, cursor, delivered, skipped, dead, done }).await;
+            if written.is_ok() {
+                break;
             }
-        } else {
-            // The cursor stays where the disk has it, and these events are delivered again.
             self.status.failed("how far it came could not be written to the database");
-            sleep(self.wait(0, None)).await;
+            sleep(self.wait(failures, None)).await;
+            failures += 1;
+        }
+        if failures > 0 {
+            self.status.answered();
+        }
+        self.status.advanced(cursor, delivered, skipped, count);
+        if skipped > 0 {
+            tracing::error!(output = self.status.name, events = skipped, "retention removed undelivered events");
         }
     }
 }

@@ -31,7 +31,7 @@ pub(crate) struct Reading {
 }
 
 /// An event that its receiver refused for good.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Dead {
     pub(crate) id: i64,
     pub(crate) reason: String,

@@ -217,7 +217,7 @@ impl Thread {
             }
             Err(error) => {
                 self.failed(&error);
-                // An output that is not told reads again from where it last was on disk.
+                // An output that is not told reports again.
                 reports.clear();
                 for job in jobs.drain(..) {
                     job.broken.store(true, Ordering::Release);
