@@ -1,5 +1,7 @@
 //! The collector's configuration: one YAML file, every field with a default, and the rules about who may listen where.
 
+pub mod outputs;
+
 use std::{
     collections::BTreeMap,
     io,
@@ -10,6 +12,8 @@ use std::{
 
 use plimsoll_identity::TrustDomain;
 use serde::{Deserialize, Deserializer, de::Error as _};
+
+use self::outputs::{Output, OutputFault};
 
 /// Bytes of a configuration file.
 const MAX_BYTES: usize = 1 << 20;
@@ -50,6 +54,8 @@ pub enum ConfigError {
     NobodyLetIn,
     #[error("`retention.maxEvents` is 0, which would keep nothing; set it to at least 1")]
     NothingKept,
+    #[error(transparent)]
+    Output(#[from] OutputFault),
 }
 
 /// As written in the file.
@@ -58,7 +64,7 @@ pub enum ConfigError {
 pub struct Config {
     /// Listener for agents. Beyond loopback it needs `tls`.
     pub grpc: SocketAddr,
-    /// Listener of `/events`, `/nodes`, `/metrics`, `/livez` and `/readyz`, without authentication.
+    /// Listener of everything that `/openapi.json` describes, without authentication.
     pub http: SocketAddr,
     /// The SQLite file. Its directory is made if missing.
     pub database: PathBuf,
@@ -73,6 +79,9 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// Lets `http` be another address than loopback.
     pub allow_remote_queries: bool,
+    /// What gets events as they are stored, by name.
+    #[serde(deserialize_with = "outputs::none_is_empty")]
+    pub outputs: BTreeMap<String, Output>,
 }
 
 /// The oldest events are removed once either bound is passed.
@@ -129,6 +138,7 @@ impl Default for Config {
             silent_after: Duration::from_mins(5),
             tls: None,
             allow_remote_queries: false,
+            outputs: BTreeMap::new(),
         }
     }
 }
@@ -168,6 +178,7 @@ impl Config {
         if self.retention.max_events == 0 {
             return Err(ConfigError::NothingKept);
         }
+        outputs::validate(self.outputs.iter())?;
         Ok(())
     }
 }

@@ -1,7 +1,12 @@
-//! Events as JSON: the protocol's fields in snake_case, enumerations as the words of `plimsoll-abi`.
+//! The protocol's enumerations as words: those of `plimsoll-abi`.
 
 use plimsoll_proto::v1;
-use serde_json::{Value, json};
+use utoipa::openapi::{Object, ObjectBuilder, schema::Type};
+
+/// Words are looked for up to this number; those of the protocol are far below.
+const LAST_NUMBER: i32 = 255;
+/// What a number is called that only a newer agent knows.
+pub(crate) const UNKNOWN: &str = "unknown";
 
 /// The number of an enumeration's value, from its word (`not-listed`). `unspecified` is a word too.
 pub(crate) fn number(kind: Kind, word: &str) -> Option<i32> {
@@ -29,7 +34,7 @@ pub(crate) fn word(kind: Kind, number: i32) -> String {
         Kind::Mode => v1::Mode::try_from(number).map(|value| value.as_str_name()),
         Kind::LossCause => v1::LossCause::try_from(number).map(|value| value.as_str_name()),
     };
-    let Ok(name) = name else { return "unknown".to_owned() };
+    let Ok(name) = name else { return UNKNOWN.to_owned() };
     name.trim_start_matches(kind.prefix()).trim_start_matches('_').to_ascii_lowercase().replace('_', "-")
 }
 
@@ -57,85 +62,44 @@ impl Kind {
     }
 }
 
-/// Who sent an event, and when it was stored.
-#[derive(Debug)]
-pub(crate) struct Source {
-    pub(crate) node: String,
-    pub(crate) boot_id: String,
-    pub(crate) spool_id: String,
-    pub(crate) received_unix_ns: i64,
+/// Every word of an enumeration, in the order of its numbers, `unspecified` first.
+pub(crate) fn words(kind: Kind) -> Vec<String> {
+    (0..=LAST_NUMBER).map(|number| word(kind, number)).filter(|word| word != UNKNOWN).collect()
 }
 
-/// One event. A message that the agent left out is `null`.
-pub(crate) fn event(source: &Source, event: &v1::Event) -> Value {
-    json!({
-        "node": source.node,
-        "boot_id": source.boot_id,
-        "spool_id": source.spool_id,
-        "received_unix_ns": source.received_unix_ns,
-        "sequence": event.sequence,
-        "kernel_sequence": event.kernel_sequence,
-        "time_unix_ns": event.time_unix_ns,
-        "verdict": word(Kind::Verdict, event.verdict),
-        "reason": word(Kind::Reason, event.reason),
-        "hook": word(Kind::Hook, event.hook),
-        "process": event.process.as_ref().map(process),
-        "file": event.file.as_ref().map(file),
-        "package": event.package.as_ref().map(|package| json!({
-            "name": package.name,
-            "version": package.version,
-            "purl": package.purl,
-        })),
-        "evidence": event.evidence,
-        "sbom_digest": event.sbom_digest,
-        "image": event.image.as_ref().map(|image| json!({
-            "digest": image.digest,
-            "reference": image.reference,
-        })),
-        "workload": event.workload.as_ref().map(|workload| json!({
-            "id": workload.id,
-            "namespace": workload.namespace,
-            "labels": workload.labels,
-            "cgroup": workload.cgroup,
-        })),
-        "policy": event.policy.as_ref().map(|policy| json!({
-            "name": policy.name,
-            "generation": policy.generation,
-            "rule": policy.rule,
-        })),
-        "mode": word(Kind::Mode, event.mode),
-        "network": event.network.as_ref().map(|network| json!({
-            "address": network.address,
-            "port": network.port,
-            "protocol": network.protocol,
-        })),
-        "operation": event.operation,
-    })
+/// What a filter may ask for: every word but `unspecified`, which no stored event has.
+pub(crate) fn filter_words(kind: Kind) -> Vec<String> {
+    words(kind).split_off(1)
 }
 
-fn process(process: &v1::Process) -> Value {
-    let ancestors: Vec<_> =
-        process.ancestors.iter().map(|ancestor| json!({ "tgid": ancestor.tgid, "comm": ancestor.comm })).collect();
-    json!({
-        "tgid": process.tgid,
-        "tid": process.tid,
-        "uid": process.uid,
-        "comm": process.comm,
-        "ancestors": ancestors,
-    })
+/// A word as it is served; `unknown` is one of a newer agent.
+fn served(kind: Kind) -> Object {
+    let words = words(kind).into_iter().chain([UNKNOWN.to_owned()]);
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words)).build()
 }
 
-fn file(file: &v1::File) -> Value {
-    json!({
-        "path": file.path,
-        "path_raw": hex::encode(&file.path_raw),
-        "path_is_name_only": file.path_is_name_only,
-        "dev": file.dev,
-        "ino": file.ino,
-        "size": file.size,
-        "sha256": file.sha256,
-        "origin": word(Kind::Origin, file.origin),
-    })
+pub(crate) fn verdict_schema() -> Object {
+    served(Kind::Verdict)
+}
+
+pub(crate) fn reason_schema() -> Object {
+    served(Kind::Reason)
+}
+
+pub(crate) fn hook_schema() -> Object {
+    served(Kind::Hook)
+}
+
+pub(crate) fn origin_schema() -> Object {
+    served(Kind::Origin)
+}
+
+pub(crate) fn mode_schema() -> Object {
+    served(Kind::Mode)
+}
+
+pub(crate) fn cause_schema() -> Object {
+    served(Kind::LossCause)
 }
 
 #[cfg(test)]
@@ -156,8 +120,17 @@ mod tests {
             assert_eq!(word(kind, known), expected);
             assert_eq!(number(kind, expected), Some(known));
         }
-        assert_eq!(word(Kind::Reason, 99), "unknown");
+        assert_eq!(word(Kind::Reason, 99), UNKNOWN);
         assert_eq!(number(Kind::Reason, "NOT_LISTED"), None);
         assert_eq!(number(Kind::Reason, "not_listed"), None);
+    }
+
+    #[test]
+    fn every_number_has_its_word_among_the_words() {
+        assert_eq!(filter_words(Kind::Verdict), ["allow", "audit", "deny"]);
+        let reasons = words(Kind::Reason);
+        assert_eq!(reasons.first().unwrap(), "unspecified");
+        assert!(reasons.contains(&"too-deep".to_owned()) && !reasons.contains(&UNKNOWN.to_owned()));
+        assert_eq!(words(Kind::Hook).last().unwrap(), "tamper");
     }
 }

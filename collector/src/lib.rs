@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! agents ─> ingest (checks) ─> bounded queue ─> writer thread ─> SQLite ─> query ─> GET /events, /nodes
-//!    ^──────── acknowledgement, after the commit is on disk ──────┘
+//!    ^──────── acknowledgement, after the commit is on disk ──────┤
+//!                                                              └─> out ─> webhook, OCSF, CEF, OTLP
 //! ```
 //! [`server::Server::start`] runs all of it inside the caller's runtime.
 #![forbid(unsafe_code)]
@@ -10,10 +11,12 @@
 mod admission;
 mod audit;
 pub mod config;
+mod event;
 mod http;
 mod ingest;
 mod json;
 mod metrics;
+mod out;
 pub mod server;
 mod store;
 mod tls;

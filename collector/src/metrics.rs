@@ -1,4 +1,4 @@
-//! Prometheus metrics. Label values come from closed sets; nothing an agent can name becomes a label.
+//! Prometheus metrics. Label values come from closed sets or the configuration; nothing an agent can name becomes a label.
 
 use std::sync::Arc;
 
@@ -26,6 +26,12 @@ pub(crate) struct Finding {
     pub(crate) kind: &'static str,
 }
 
+/// An output, by its name in the configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct OutputLabel {
+    pub(crate) output: String,
+}
+
 /// What the collector counts, since it started.
 #[derive(Debug)]
 pub(crate) struct Metrics {
@@ -47,6 +53,11 @@ pub(crate) struct Metrics {
     pub(crate) streams: Gauge,
     pub(crate) commit_seconds: Histogram,
     pub(crate) commit_failures: Counter,
+    pub(crate) output_delivered: Family<OutputLabel, Counter>,
+    pub(crate) output_dead: Family<OutputLabel, Counter>,
+    pub(crate) output_skipped: Family<OutputLabel, Counter>,
+    pub(crate) output_retries: Family<OutputLabel, Counter>,
+    pub(crate) output_lag: Family<OutputLabel, Gauge>,
 }
 
 impl Metrics {
@@ -70,6 +81,11 @@ impl Metrics {
             streams: Gauge::default(),
             commit_seconds: Histogram::new([0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0]),
             commit_failures: Counter::default(),
+            output_delivered: Family::default(),
+            output_dead: Family::default(),
+            output_skipped: Family::default(),
+            output_retries: Family::default(),
+            output_lag: Family::default(),
         })
     }
 
@@ -109,7 +125,26 @@ impl Metrics {
         registry.register("commit_failures", "Transactions that failed; their batches are sent again", {
             self.commit_failures.clone()
         });
+        self.register_outputs(&mut registry);
         registry
+    }
+
+    fn register_outputs(&self, registry: &mut Registry) {
+        registry.register("output_events_delivered", "Events that an output's receiver took", {
+            self.output_delivered.clone()
+        });
+        registry.register("output_dead_letters", "Events that an output's receiver refused for good", {
+            self.output_dead.clone()
+        });
+        registry.register(
+            "output_events_skipped",
+            "Events that retention removed before an output could deliver them",
+            self.output_skipped.clone(),
+        );
+        registry.register("output_retries", "Deliveries that failed and are tried again", self.output_retries.clone());
+        registry.register("output_lag_events", "Stored events that an output has not dealt with", {
+            self.output_lag.clone()
+        });
     }
 }
 
@@ -121,8 +156,9 @@ mod tests {
 
     const HEAD: &str = "# Metrics of the collector\n\nWritten by the tests of plimsoll-collector: with `UPDATE_EXPECT=1` they \
                         write it, without they fail if it is not what the\ncollector registers. It is served at `/metrics`, in \
-                        OpenMetrics. Label values come from closed sets in the code; nothing that\nan agent can name becomes \
-                        one, so that the number of series is bounded. [Events](events.md) has the values.\n\n\
+                        OpenMetrics. Label values come from closed sets in the code, or are names \
+                        of\noutputs, of which there are at most 16; nothing that an agent can name becomes one, so that the number \
+                        of series is bounded.\n[Events](events.md) has the values.\n\n\
                         | Metric | Type | Labels | Meaning |\n|---|---|---|---|\n";
 
     /// What a scrape says, with one series in every family.
@@ -135,6 +171,11 @@ mod tests {
         }
         metrics.findings.get_or_create(&Finding { kind: "x" }).inc();
         metrics.losses.get_or_create(&Cause { cause: "x".to_owned() }).inc();
+        let Metrics { output_delivered, output_dead, output_skipped, output_retries, output_lag, .. } = &*metrics;
+        for family in [output_delivered, output_dead, output_skipped, output_retries] {
+            family.get_or_create(&OutputLabel { output: "x".to_owned() }).inc();
+        }
+        output_lag.get_or_create(&OutputLabel { output: "x".to_owned() }).inc();
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &metrics.registry()).unwrap();
         text

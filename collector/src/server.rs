@@ -11,6 +11,7 @@ use crate::{
     http::{self, Api},
     ingest::Ingest,
     metrics::Metrics,
+    out::{self, OutputError},
     store::{self, StoreError, Writer},
     tls::{self, TlsError},
 };
@@ -41,6 +42,8 @@ pub enum StartError {
     },
     #[error("the files of `tls` cannot be used")]
     Tls(#[from] TlsError),
+    #[error(transparent)]
+    Output(#[from] OutputError),
 }
 
 /// Why a collector that ran ended badly.
@@ -64,6 +67,7 @@ pub struct Server {
     finish: CancellationToken,
     grpc: JoinHandle<Result<(), tonic::transport::Error>>,
     http: JoinHandle<io::Result<()>>,
+    outputs: Vec<JoinHandle<()>>,
     store: thread::JoinHandle<()>,
 }
 
@@ -97,6 +101,7 @@ impl Server {
             finish.clone(),
         )?;
         let stop = CancellationToken::new();
+        let outputs = out::start(config.outputs, &config.database, &writer, &metrics, &stop)?;
         let encrypted = tls.is_some();
         let ingest = Ingest::service(writer.clone(), metrics.clone(), tls.clone(), stop.clone());
         let router = grpc.add_service(ingest);
@@ -108,13 +113,14 @@ impl Server {
             let incoming = TcpIncoming::from(grpc_listener).with_nodelay(Some(true));
             tokio::spawn(router.serve_with_incoming_shutdown(incoming, stopped))
         };
-        let api = Api::new(config.database, metrics, writer);
+        let api = Api::new(config.database, metrics, writer, outputs.statuses);
         tracing::info!(grpc = %grpc_address, http = %http_address, tls = encrypted, "the collector runs");
         Ok(Self {
             grpc_address,
             http_address,
             grpc: served,
             http: tokio::spawn(http::serve(http_listener, api, stop.clone().cancelled_owned())),
+            outputs: outputs.tasks,
             stop,
             finish,
             store,
@@ -144,6 +150,9 @@ impl Server {
         self.stop.cancel();
         let grpc = drain(self.grpc).await?.map(|served| served.map_err(ServerError::Grpc));
         let http = drain(self.http).await?.map(|served| served.map_err(ServerError::Http));
+        for output in self.outputs {
+            drain(output).await?;
+        }
         self.finish.cancel();
         let joined = tokio::task::spawn_blocking(move || self.store.join()).await;
         if !matches!(joined, Ok(Ok(()))) {

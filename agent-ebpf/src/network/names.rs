@@ -11,9 +11,9 @@ use aya_ebpf::{
     maps::lpm_trie::Key,
 };
 use plimsoll_abi::{
-    ADDRESS_LEN, LONGEST_STAY, Label, Learnt, LearntKey, LearntName, MAX_DOMAIN, NameKey, PathHash, Reason,
+    ADDRESS_LEN, LONGEST_STAY, Label, Learnt, LearntKey, LearntName, MAX_DOMAIN, NAMES_OF_ADDRESS, NameKey, PathHash, Reason,
     SHORTEST_STAY, Stat, Verdict, name_kind,
-    network::{AddressKey, scope},
+    network::{AddressKey, NO_RULE, scope},
     state,
 };
 
@@ -65,28 +65,60 @@ pub struct Answer {
     taken: u64,
 }
 
+/// What is asked of every name that an address has.
+struct Asked {
+    learnt: &'static Learnt,
+    now: u64,
+    allowlist: u32,
+    port: u16,
+    protocols: u16,
+    /// The rule that allows it, or [`NO_RULE`].
+    rule: u64,
+}
+
 /// Decides on an address that no rule for addresses allows: `None` if it is not one of an allowed name's.
 #[inline(always)]
 pub fn decide(subject: &Subject, flow: &Flow) -> Option<Decision> {
     let protocols = protocols(flow.protocol)?;
     let (slot, incarnation) = (subject.label.slot, subject.label.incarnation);
-    // SAFETY: an entry may be replaced by another address's meanwhile only when this workload's was forgotten; each word is
-    // read once, and a name that does not belong to this address's workload is on no list of it.
-    let learnt = unsafe { LEARNT.get(LearntKey { address: flow.address, slot, incarnation }) }?;
+    let learnt = LEARNT.get_ptr(LearntKey { address: flow.address, slot, incarnation })?;
+    // SAFETY: an entry of the map, which keeps its memory. It may come to be another address's meanwhile, but only once this one
+    // was forgotten; whatever is read then is on no list of this workload's, or allowed it a moment ago.
+    let learnt = unsafe { &*learnt };
     // SAFETY: the helper reads a clock.
     let now = unsafe { bpf_ktime_get_ns() };
-    for name in &learnt.names {
-        if name.until <= now {
-            continue;
-        }
-        let key = NameKey { hash: name.hash, allowlist: state::allowlist(subject.state), kind: name.kind as u32 };
-        // SAFETY: entries are removed only after no workload names their allowlist.
-        let Some(ranges) = (unsafe { NAMES.get(key) }) else { continue };
-        if let Some(rule) = matching(ranges, flow.port, protocols) {
-            return Some(Decision { verdict: Verdict::Allow, reason: Reason::Listed, rule: u32::from(rule) });
-        }
+    let allowlist = state::allowlist(subject.state);
+    let mut asked = Asked { learnt, now, allowlist, port: flow.port, protocols, rule: u64::from(NO_RULE) };
+    forget(&mut asked.rule);
+    // SAFETY: the callback has the shape that the helper wants, and the context outlives the call.
+    unsafe { bpf_loop(NAMES_OF_ADDRESS as u32, ask as *mut _, (&raw mut asked).cast(), 0) };
+    let rule = asked.rule as u32;
+    (rule != u32::from(NO_RULE)).then_some(Decision { verdict: Verdict::Allow, reason: Reason::Listed, rule })
+}
+
+/// Asks for one name's rules; 1 ends the asking. A loop of the kernel's own: unrolled, it took verifiers 400,000 instructions.
+extern "C" fn ask(index: u64, asked: *mut Asked) -> u64 {
+    // SAFETY: the context that `decide` hands over.
+    let asked = unsafe { &mut *asked };
+    let index = opaque(index & 0xffff_ffff) as usize;
+    if index >= NAMES_OF_ADDRESS {
+        return 1;
     }
-    None
+    // SAFETY: checked just now.
+    let name = unsafe { asked.learnt.names.get_unchecked(index) };
+    if name.until <= asked.now {
+        return 0;
+    }
+    let key = NameKey { hash: name.hash, allowlist: asked.allowlist, kind: name.kind as u32 };
+    // SAFETY: entries are removed only after no workload names their allowlist.
+    let Some(ranges) = (unsafe { NAMES.get(key) }) else { return 0 };
+    match matching(ranges, asked.port, asked.protocols) {
+        Some(rule) => {
+            asked.rule = u64::from(rule);
+            1
+        }
+        None => 0,
+    }
 }
 
 /// Takes addresses from a packet that is on its way to a socket of a workload with names in its rules.

@@ -213,8 +213,9 @@ fn insert(
     let package = event.package.as_ref();
     let mut statement = connection.prepare_cached(
         "INSERT INTO events (numbering, sequence, received_unix_ns, time_unix_ns, node, verdict, reason, hook, workload,
-                             image_digest, image_reference, package_name, package_purl, path, chain, body)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+                             image_digest, image_reference, package_name, package_purl, path, chain, body, namespace,
+                             policy)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
     )?;
     statement.execute(params![
         numbering,
@@ -233,6 +234,8 @@ fn insert(
         event.file.as_ref().map_or("", |file| &file.path),
         link.as_ref().map(Link::as_bytes),
         &**record,
+        event.workload.as_ref().map_or("", |workload| &workload.namespace),
+        event.policy.as_ref().map_or("", |policy| &policy.name),
     ])?;
     Ok(())
 }

@@ -2,13 +2,17 @@
 //!
 //! The file is in WAL mode with `synchronous=FULL`: a transaction that returned is on the disk, power cut included.
 
+mod buckets;
 mod chain;
 mod checkpoint;
 mod export;
+mod filter;
 mod findings;
 mod gaps;
 mod insert;
+mod migrations;
 mod nodes;
+mod outputs;
 mod query;
 mod retention;
 mod silence;
@@ -22,19 +26,20 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags};
 
+use self::migrations::VERSION;
 pub(crate) use self::{
+    buckets::{Bucket, Group, Width, buckets},
     export::{Certified, Numbering, Row, certificates, checkpoints, gaps, losses, numberings, oldest, page},
+    filter::{Filter, MAX_SECONDS, TEXT},
     findings::{Kind as FindingKind, findings},
-    nodes::nodes,
-    query::{Filter, Image, Package, events},
+    nodes::{Node, nodes},
+    outputs::{Dead, Progress, Reading, Standing, Stored, dead_letters, newest, read, standing},
+    query::{Cursor, events},
     writer::{Done, Health, Job, Writer},
 };
 
-/// What makes each version out of the one before it, from an empty file on.
-const SCHEMA: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
-const VERSION: i64 = 2;
 const BUSY: Duration = Duration::from_secs(5);
 
 /// Why the database cannot be used.
@@ -58,7 +63,7 @@ pub enum StoreError {
         "the database `{path}` has schema version {found}, this collector knows {VERSION}; run the collector that \
          wrote it, or name another `database`"
     )]
-    Version { path: PathBuf, found: i64 },
+    Version { path: PathBuf, found: u32 },
 }
 
 /// A database that is ready to be written, and the lock that keeps other collectors out.
@@ -100,25 +105,14 @@ pub(crate) fn open(path: &Path) -> Result<Opened, StoreError> {
     }
 }
 
-/// The schema's version, after bringing an older one up to date.
-fn prepare(connection: &mut Connection) -> rusqlite::Result<i64> {
+/// The schema's version, after making or migrating the schema.
+fn prepare(connection: &mut Connection) -> rusqlite::Result<u32> {
     connection.busy_timeout(BUSY)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "cache_size", -32_768)?;
-    let transaction = Transaction::new(connection, TransactionBehavior::Immediate)?;
-    let old = usize::try_from(version(&transaction)?).unwrap_or(usize::MAX);
-    for step in SCHEMA.iter().skip(old) {
-        transaction.execute_batch(step)?;
-    }
-    let found = version(&transaction)?;
-    transaction.commit()?;
-    Ok(found)
-}
-
-fn version(connection: &Connection) -> rusqlite::Result<i64> {
-    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+    migrations::migrate(connection)
 }
 
 /// A connection that only reads.

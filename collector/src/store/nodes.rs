@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, params};
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use crate::json::{Kind, word};
+use crate::json::{self, Kind, word};
 
 /// Nodes in one answer, the ones heard of last.
 const MAX_NODES: i64 = 10_000;
@@ -13,7 +14,7 @@ const MAX_NODES: i64 = 10_000;
 const MAX_GAPS: i64 = 100;
 
 /// One node.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Node {
     #[serde(rename = "node")]
     name: String,
@@ -29,7 +30,7 @@ pub(crate) struct Node {
     losses: Vec<Loss>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Gap {
     boot_id: String,
     spool_id: String,
@@ -38,8 +39,9 @@ struct Gap {
     noticed_unix_ns: i64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Loss {
+    #[schema(schema_with = json::cause_schema)]
     cause: String,
     /// Sum over every count the node began.
     count: i64,

@@ -12,12 +12,12 @@ use std::{
 };
 
 use rusqlite::Connection;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Opened, StoreError, VERSION, checkpoint::Kept, findings, insert, insert::Outcome, now_unix_ns, retention,
-    silence::Silence,
+    Opened, Progress, StoreError, checkpoint::Kept, findings, insert, insert::Outcome, migrations::VERSION, newest,
+    now_unix_ns, outputs, retention, silence::Silence,
 };
 use crate::{
     config::Retention,
@@ -30,6 +30,8 @@ use crate::{
 const QUEUE: usize = 64;
 /// Batches in one transaction.
 const COALESCED: usize = 8;
+/// Reports of outputs that may wait, and that are written in one transaction.
+const REPORTS: usize = 64;
 /// How often retention looks, and a store that failed is tried again, if no batch comes.
 const TICK: Duration = Duration::from_secs(5);
 
@@ -71,6 +73,8 @@ pub(crate) enum Health {
 #[derive(Clone, Debug)]
 pub(crate) struct Writer {
     queue: mpsc::Sender<Job>,
+    reports: mpsc::Sender<Progress>,
+    newest: watch::Receiver<i64>,
     failing: Arc<AtomicBool>,
 }
 
@@ -86,21 +90,40 @@ impl Writer {
         finish: CancellationToken,
     ) -> Result<(Self, thread::JoinHandle<()>), StoreError> {
         let (queue, jobs) = mpsc::channel(QUEUE);
+        let (reports, reported) = mpsc::channel(REPORTS);
+        let failed = |source| StoreError::Open { path: path.to_owned(), source };
+        let (stored, newest) = watch::channel(newest(&opened.connection).map_err(failed)?);
         let failing = Arc::new(AtomicBool::new(false));
         let runtime = tokio::runtime::Handle::current();
-        let silence = Silence::load(&opened.connection, silent_after)
-            .map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
-        let thread = Thread { opened, retention, silence, metrics, failing: Arc::clone(&failing), pruned: None };
+        let silence = Silence::load(&opened.connection, silent_after).map_err(failed)?;
+        let failing_too = Arc::clone(&failing);
+        let thread =
+            Thread { opened, retention, silence, metrics, failing: failing_too, pruned: None, reported, stored };
         let handle = thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || thread.run(&runtime, jobs, &finish))
             .map_err(|source| StoreError::Io { path: path.to_owned(), source })?;
-        Ok((Self { queue, failing }, handle))
+        Ok((Self { queue, reports, newest, failing }, handle))
     }
 
     /// Waits for room in the queue.
     pub(crate) async fn store(&self, job: Job) -> Result<(), WriterGone> {
         self.queue.send(job).await.map_err(|_job| WriterGone)
+    }
+
+    /// Waits until it is on disk how an output came on.
+    pub(crate) async fn report(
+        &self,
+        progress: impl FnOnce(oneshot::Sender<()>) -> Progress,
+    ) -> Result<(), WriterGone> {
+        let (done, written) = oneshot::channel();
+        self.reports.send(progress(done)).await.map_err(|_progress| WriterGone)?;
+        written.await.map_err(|_dropped| WriterGone)
+    }
+
+    /// The id of the newest event on disk.
+    pub(crate) fn newest(&self) -> watch::Receiver<i64> {
+        self.newest.clone()
     }
 
     pub(crate) fn health(&self) -> Health {
@@ -123,11 +146,16 @@ enum Next {
 async fn next(
     jobs: &mut mpsc::Receiver<Job>,
     taken: &mut Vec<Job>,
+    (reported, reports): (&mut mpsc::Receiver<Progress>, &mut Vec<Progress>),
     patience: Duration,
     finish: &CancellationToken,
 ) -> Next {
     let received = tokio::select! {
         received = jobs.recv_many(taken, COALESCED) => received,
+        Some(report) = reported.recv() => {
+            reports.push(report);
+            return Next::Batches;
+        }
         () = tokio::time::sleep(patience) => return Next::Idle,
         () = finish.cancelled() => {
             jobs.close();
@@ -145,14 +173,18 @@ struct Thread {
     failing: Arc<AtomicBool>,
     /// When retention was last done with.
     pruned: Option<Instant>,
+    reported: mpsc::Receiver<Progress>,
+    stored: watch::Sender<i64>,
 }
 
 impl Thread {
     fn run(mut self, runtime: &tokio::runtime::Handle, mut jobs: mpsc::Receiver<Job>, finish: &CancellationToken) {
         let mut taken = Vec::with_capacity(COALESCED);
+        let mut reports = Vec::new();
         loop {
-            match runtime.block_on(next(&mut jobs, &mut taken, self.patience(), finish)) {
-                Next::Batches => self.write(&mut taken),
+            let (patience, reported) = (self.patience(), (&mut self.reported, &mut reports));
+            match runtime.block_on(next(&mut jobs, &mut taken, reported, patience, finish)) {
+                Next::Batches => self.write(&mut taken, &mut reports),
                 Next::Idle => self.probe(),
                 Next::End => break,
             }
@@ -171,11 +203,23 @@ impl Thread {
         if self.pruned.is_some() { TICK } else { Duration::ZERO }
     }
 
-    fn write(&mut self, jobs: &mut Vec<Job>) {
+    /// What outputs report goes with the batches, so that it costs no flush of its own while there are any.
+    fn write(&mut self, jobs: &mut Vec<Job>, reports: &mut Vec<Progress>) {
         let started = Instant::now();
         jobs.retain(|job| !job.broken.load(Ordering::Acquire));
-        match store(&mut self.opened.connection, jobs) {
-            Ok(outcomes) => {
+        while reports.len() < REPORTS
+            && let Ok(report) = self.reported.try_recv()
+        {
+            reports.push(report);
+        }
+        match store(&mut self.opened.connection, jobs, reports) {
+            Ok((outcomes, newest)) => {
+                self.stored.send_replace(newest);
+                for report in reports.drain(..) {
+                    if report.done.send(()).is_err() {
+                        tracing::debug!(output = report.output, "an output ended before its progress was on disk");
+                    }
+                }
                 self.metrics.commit_seconds.observe(started.elapsed().as_secs_f64());
                 self.failing.store(false, Ordering::Release);
                 for (job, outcome) in jobs.drain(..).zip(outcomes) {
@@ -189,6 +233,8 @@ impl Thread {
             }
             Err(error) => {
                 self.failed(&error);
+                // An output that is not told reports again.
+                reports.clear();
                 for job in jobs.drain(..) {
                     job.broken.store(true, Ordering::Release);
                 }
@@ -306,10 +352,15 @@ impl Thread {
     }
 }
 
-fn store(connection: &mut Connection, jobs: &[Job]) -> rusqlite::Result<Vec<Outcome>> {
+/// What the batches changed, and the id of the newest event.
+fn store(connection: &mut Connection, jobs: &[Job], reports: &[Progress]) -> rusqlite::Result<(Vec<Outcome>, i64)> {
     let now = now_unix_ns();
     let transaction = connection.transaction()?;
     let outcomes = jobs.iter().map(|job| insert::batch(&transaction, &job.batch, now)).collect::<Result<_, _>>()?;
+    for report in reports {
+        outputs::advance(&transaction, report, now)?;
+    }
+    let newest = newest(&transaction)?;
     transaction.commit()?;
-    Ok(outcomes)
+    Ok((outcomes, newest))
 }

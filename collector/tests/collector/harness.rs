@@ -23,7 +23,7 @@ pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
 pub(crate) struct Harness {
     server: Option<Server>,
     directory: tempfile::TempDir,
-    change: fn(&mut Config),
+    change: Box<dyn Fn(&mut Config) + Send>,
 }
 
 impl Harness {
@@ -31,7 +31,8 @@ impl Harness {
         Self::start_with(|_config| {}).await
     }
 
-    pub(crate) async fn start_with(change: fn(&mut Config)) -> Self {
+    pub(crate) async fn start_with(change: impl Fn(&mut Config) + Send + 'static) -> Self {
+        let change = Box::new(change);
         let mut harness = Self { server: None, directory: tempfile::tempdir().unwrap(), change };
         harness.restart().await;
         harness
@@ -39,7 +40,7 @@ impl Harness {
 
     /// Starts with the files that another one left.
     pub(crate) async fn adopt(directory: tempfile::TempDir) -> Self {
-        let mut harness = Self { server: None, directory, change: |_config| {} };
+        let mut harness = Self { server: None, directory, change: Box::new(|_config| {}) };
         harness.restart().await;
         harness
     }

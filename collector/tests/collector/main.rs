@@ -5,7 +5,17 @@ mod export;
 #[cfg(test)]
 mod findings;
 #[cfg(test)]
+mod formats;
+#[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod killed;
+#[cfg(test)]
+mod outputs;
+#[cfg(test)]
+mod queries;
+#[cfg(test)]
+mod receiver;
 #[cfg(test)]
 mod running;
 #[cfg(test)]

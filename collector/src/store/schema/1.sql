@@ -1,4 +1,4 @@
--- Version 1. `body` is the event as the protocol encodes it; the other columns exist to be searched.
+-- Version 1, from which the steps in migrations.rs lead on. `body` is the event as the protocol encodes it; the other columns exist to be searched.
 CREATE TABLE numberings (
     id INTEGER PRIMARY KEY,
     node TEXT NOT NULL,
@@ -57,5 +57,3 @@ CREATE INDEX events_by_verdict ON events (verdict, time_unix_ns);
 CREATE INDEX events_by_workload ON events (workload, time_unix_ns);
 CREATE INDEX events_by_image ON events (image_digest, time_unix_ns);
 CREATE INDEX events_by_package ON events (package_name, time_unix_ns);
-
-PRAGMA user_version = 1;
