@@ -1,6 +1,7 @@
 //! `plimsoll`: what a person types. It reads files and asks the collector; it never touches the kernel itself.
 #![forbid(unsafe_code)]
 
+mod collector;
 mod completions;
 mod doctor;
 mod events;

@@ -81,7 +81,7 @@ fn subject(event: &Value) -> String {
 
 /// Without characters that would move the cursor, change colours or turn the line around: a container chooses its
 /// paths, and must not write to the terminal of whoever investigates it.
-pub(super) fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let is_harmful = |char: char| {
         char.is_control() || matches!(char, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };

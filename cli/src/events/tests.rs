@@ -6,7 +6,7 @@ use std::{
 
 use clap::Parser as _;
 use expect_test::expect;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 

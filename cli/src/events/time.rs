@@ -7,7 +7,7 @@ const NS: u64 = 1_000_000_000;
 const HELP: &str = "write `2026-01-31T08:00:00Z`, seconds since 1970, or an age such as `15m`, `2h`, `7d`";
 
 /// Parses a time; ages count back from now.
-pub(super) fn parse_now(text: &str) -> Result<SystemTime, String> {
+pub(crate) fn parse_now(text: &str) -> Result<SystemTime, String> {
     parse(text, SystemTime::now()).ok_or_else(|| HELP.to_owned())
 }
 
@@ -89,7 +89,7 @@ fn days(year: u64, month: u64, day: u64) -> u64 {
 }
 
 /// RFC 3339 in UTC, the way the collector takes times without losing a fraction of a second.
-pub(super) fn parameter(time: SystemTime) -> String {
+pub(crate) fn parameter(time: SystemTime) -> String {
     // An age may reach back before 1970; nothing happened there. Nothing has happened in 2554 either.
     let since_1970 = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let unix_ns = u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX);
