@@ -57,11 +57,7 @@ fn standard_input_is_formatted_to_standard_output() {
     assert_eq!(fmt(directory.path(), &["-", "--check"], Some(&input)).0, 1);
     fs::write(&input, "kind: X\n").unwrap();
     let (code, text, errors) = fmt(directory.path(), &["-"], Some(&input));
-    assert_eq!(
-        (code, text.as_str(), errors.contains("-:1:7: error: `kind` cannot be `X`")),
-        (1, "", true),
-        "{errors}"
-    );
+    assert_eq!((code, text.as_str(), errors.contains("-:1:7: error: `kind` cannot be `X`")), (1, "", true), "{errors}");
 }
 
 #[test]

@@ -54,7 +54,7 @@ apiVersion:
 
 #[test]
 fn fields_are_in_order_and_comments_stay_with_them() {
-    expect![[r##"
+    expect![[r#"
         # yaml-language-server: $schema=policy.schema.json
 
         # About the policy.
@@ -91,7 +91,7 @@ fn fields_are_in_order_and_comments_stay_with_them() {
               reason: "a reason of two lines   "
           hardening: {bpf: Deny, mount: Deny}
         # The end.
-    "##]]
+    "#]]
     .assert_eq(&formatted(UNTIDY));
 }
 

@@ -191,7 +191,7 @@ impl Starting<'_> {
         text.push_str("  files:\n");
         text.push_str(&files);
         if let Some(namespace) = &self.selector.namespace {
-            text.push_str(&format!("workload: {{namespace: {}}}\n", scalar(namespace)));
+            text.extend([format!("workload: {{namespace: {}}}\n", scalar(namespace))]);
         }
         text.push_str("cases:\n");
         text.push_str(&cases);
@@ -204,7 +204,7 @@ impl Starting<'_> {
         let mut facts = String::new();
         for (name, value) in [("digest", &self.selector.digest), ("reference", &self.selector.reference)] {
             if let Some(value) = value {
-                facts.push_str(&format!("\n  {name}: {}", scalar(value)));
+                facts.extend([format!("\n  {name}: {}", scalar(value))]);
             }
         }
         facts
@@ -325,7 +325,7 @@ fn fact(text: &mut String, file: &InventoryFile) {
     // Only what is pinned needs it.
     let digest = if class == "layer-only" { format!(", sha256: \"{}\"", file.sha256) } else { String::new() };
     let (path, package) = (scalar(&shown(&file.path)), package.unwrap_or_default());
-    text.push_str(&format!("    - {{path: {path}, evidence: {class}{package}{kind}{digest}}}\n"));
+    text.extend([format!("    - {{path: {path}, evidence: {class}{package}{kind}{digest}}}\n")]);
 }
 
 fn write_case(text: &mut String, name: &str, event: &str, verdict: &str, reason: &str) {

@@ -23,7 +23,7 @@ fn quoted(text: &str) -> String {
                 quoted.push(character);
             }
             character if character.is_control() => {
-                quoted.push_str(&format!("\\u{:04x}", u32::from(character)));
+                quoted.extend([format!("\\u{:04x}", u32::from(character))]);
             }
             character => quoted.push(character),
         }

@@ -108,11 +108,14 @@ impl Reader<'_> {
                 // The parser writes `~` where the document has nothing.
                 let is_absent = style == ScalarStyle::Plain && span.is_empty();
                 let text = if is_absent { String::new() } else { text.into_owned() };
-                let last_line = match style {
-                    ScalarStyle::Literal | ScalarStyle::Folded => self.block_end(line),
-                    _ => span.end.line(),
+                let (first_line, last_line) = match style {
+                    ScalarStyle::Literal | ScalarStyle::Folded => {
+                        let header = self.block_header(line);
+                        (header, self.block_end(header))
+                    }
+                    _ => (line, span.end.line()),
                 };
-                self.push(Node { value: Value::Scalar { text, style }, first_line: line, last_line })?;
+                self.push(Node { value: Value::Scalar { text, style }, first_line, last_line })?;
             }
             Event::SequenceStart(style, ..) => self.enter(line, column, style, false),
             Event::MappingStart(style, ..) => self.enter(line, column, style, true),
@@ -128,10 +131,22 @@ impl Reader<'_> {
         Some(())
     }
 
+    /// The line with the `|` or `>` of a text that the parser tells by its first line.
+    fn block_header(&self, first: usize) -> usize {
+        let above = self.lines.get(..first.saturating_sub(1)).unwrap_or_default();
+        let nearest = (1..first).rev().zip(above.iter().rev()).find(|(_, line)| !line.trim().is_empty());
+        let is_header = |line: &str| {
+            let word = line.split(" #").next().unwrap_or_default().split_whitespace().next_back().unwrap_or_default();
+            word.starts_with(['|', '>']) && word.chars().skip(1).all(|c| "+-123456789".contains(c))
+        };
+        nearest.filter(|(_, line)| is_header(line)).map_or(first, |(number, _)| number)
+    }
+
     /// The last line of a `|` or `>` text that begins after `first`: the parser counts blank lines and comments below it in.
     fn block_end(&self, first: usize) -> usize {
         let width = |line: &str| line.len().saturating_sub(line.trim_start().len());
-        let below = || self.lines.iter().zip(1_usize..).skip(first).filter(|(line, _)| !line.trim().is_empty());
+        let rest = self.lines.get(first..).unwrap_or_default();
+        let below = || rest.iter().zip(first.saturating_add(1)..).filter(|(line, _)| !line.trim().is_empty());
         let Some(indent) = below().next().map(|(line, _)| width(line)) else { return first };
         below().take_while(|(line, _)| width(line) >= indent && indent > 0).last().map_or(first, |(_, number)| number)
     }

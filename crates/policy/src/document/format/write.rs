@@ -21,12 +21,10 @@ pub(super) fn write(documents: &[Document], source: &str) -> String {
             writer.text.push_str("---\n");
         }
         writer.trivia(&document.header, 0, true);
-        match &document.root {
-            Some(Node { value: Value::Collection(root), .. }) => {
-                writer.block(root, Some(&shape::DOCUMENT), 0, !document.header.iter().any(|one| *one != Trivia::Blank));
-            }
-            // An empty document beside others.
-            Some(_) | None => {}
+        // An empty document beside others has nothing but comments.
+        if let Some(Node { value: Value::Collection(root), .. }) = &document.root {
+            let starts = document.header.iter().all(|one| *one == Trivia::Blank);
+            writer.block(root, Some(&shape::DOCUMENT), 0, starts);
         }
     }
     writer.text
