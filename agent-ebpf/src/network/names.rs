@@ -11,8 +11,8 @@ use aya_ebpf::{
     maps::lpm_trie::Key,
 };
 use plimsoll_abi::{
-    ADDRESS_LEN, LONGEST_STAY, Label, Learnt, LearntKey, LearntName, MAX_DOMAIN, NAMES_OF_ADDRESS, NameKey, PathHash, Reason,
-    SHORTEST_STAY, Stat, Verdict, name_kind,
+    ADDRESS_LEN, LONGEST_STAY, Label, Learnt, LearntKey, LearntName, MAX_DOMAIN, NAMES_OF_ADDRESS, NameKey, PathHash,
+    Reason, SHORTEST_STAY, Stat, Verdict, name_kind,
     network::{AddressKey, NO_RULE, scope},
     state,
 };
@@ -20,7 +20,7 @@ use plimsoll_abi::{
 use super::decide::{Flow, HOST, matching, protocols};
 use crate::{
     decide::Decision,
-    kernel::{opaque, packet::Packet, socket::Address},
+    kernel::{forget, opaque, packet::Packet, socket::Address},
     label::{Subject, subject_of},
     maps::{ADDRESSES, ANSWER, LEARNT, NAMES, PATH_KEY},
     stats::count,

@@ -66,7 +66,10 @@ fn copy(arguments: &Arguments, file: &mut File) -> anyhow::Result<()> {
     let status = response.status();
     if !status.is_success() {
         let answer = response.body_mut().with_config().limit(REFUSAL_BYTES).read_to_vec().unwrap_or_default();
-        bail!("the collector at `{collector}` refused the export ({status}): {}", crate::collector::explanation(&answer));
+        bail!(
+            "the collector at `{collector}` refused the export ({status}): {}",
+            crate::collector::explanation(&answer)
+        );
     }
     let broke_off = || format!("the export of the collector at `{collector}` broke off; try again");
     let bar = Bar::new("{bytes} received, {bytes_per_sec}", 0)?;

@@ -81,8 +81,19 @@ fn folder_outcomes(folder: &Path) -> anyhow::Result<Vec<Outcome>> {
     let policy = parse(&policy_file.to_string_lossy(), &text, &Limits::default())?;
     let text =
         String::from_utf8(read(&cases_file)?).with_context(|| format!("`{}` is not UTF-8", cases_file.display()))?;
+    of_text(&policy, &text, &cases_file)
+}
+
+/// What does not hold of the cases in `text`; `file` is what messages call it.
+pub(super) fn failures(policy: &Policy, text: &str, file: &Path) -> anyhow::Result<Vec<String>> {
+    let outcomes = of_text(policy, text, file)?;
+    let failed = outcomes.into_iter().filter(|outcome| !outcome.passed);
+    Ok(failed.map(|outcome| format!("{}: {}", outcome.case, outcome.detail)).collect())
+}
+
+fn of_text(policy: &Policy, text: &str, cases_file: &Path) -> anyhow::Result<Vec<Outcome>> {
     let wrong = |error: &dyn std::fmt::Display| format!("{}: {}", cases_file.display(), error.to_string().trim_end());
-    let document: Document = match serde_yaml::from_str(&text) {
+    let document: Document = match serde_yaml::from_str(text) {
         Ok(document) => document,
         Err(error) => bail!(wrong(&error)),
     };
@@ -91,7 +102,7 @@ fn folder_outcomes(folder: &Path) -> anyhow::Result<Vec<Outcome>> {
         policy.matches(&document.facts()),
         wrong(&format!("policy `{}` does not select this `image` and `workload`", policy.name))
     );
-    let outcomes = outcomes(&policy, &document, &cases_file);
+    let outcomes = outcomes(policy, &document, cases_file);
     outcomes.with_context(|| wrong(&"cannot be tested"))
 }
 

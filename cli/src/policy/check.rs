@@ -88,24 +88,17 @@ fn check(paths: &[PathBuf], limits: &Limits) -> Findings {
     check_all(paths, limits).0
 }
 
+/// The documents that paths name, sorted, and what could not be looked into.
+pub(super) fn documents(paths: &[PathBuf]) -> (Vec<PathBuf>, Vec<String>) {
+    let mut findings = Findings::default();
+    let files = findings.find(paths);
+    let told = findings.unreadable.iter().map(|Unreadable { file, error }| format!("{file}: error: {error}"));
+    (files, told.collect())
+}
+
 fn check_all(paths: &[PathBuf], limits: &Limits) -> (Findings, Vec<Policy>) {
     let mut findings = Findings::default();
-    let mut files = Vec::new();
-    for path in paths {
-        let before = (files.len(), findings.unreadable.len());
-        findings.attempt(path, |findings| {
-            if fs::metadata(path)?.is_dir() {
-                return findings.collect(path, 0, &mut files);
-            }
-            files.push(path.clone());
-            Ok(())
-        });
-        if before == (files.len(), findings.unreadable.len()) {
-            findings.unreadable(path, &"no *.yaml or *.yml file in this directory");
-        }
-    }
-    files.sort();
-    files.dedup();
+    let files = findings.find(paths);
     let mut policies = Vec::new();
     for file in files {
         findings.attempt(&file, |findings| {
@@ -134,6 +127,27 @@ pub(crate) fn read(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
 }
 
 impl Findings {
+    /// The documents that `paths` name, sorted.
+    fn find(&mut self, paths: &[PathBuf]) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        for path in paths {
+            let before = (files.len(), self.unreadable.len());
+            self.attempt(path, |findings| {
+                if fs::metadata(path)?.is_dir() {
+                    return findings.collect(path, 0, &mut files);
+                }
+                files.push(path.clone());
+                Ok(())
+            });
+            if before == (files.len(), self.unreadable.len()) {
+                self.unreadable(path, &"no *.yaml or *.yml file in this directory");
+            }
+        }
+        files.sort();
+        files.dedup();
+        files
+    }
+
     /// Does something with `path`; a failure is a finding of its own.
     fn attempt(&mut self, path: &Path, work: impl FnOnce(&mut Self) -> io::Result<()>) {
         if let Err(error) = work(self) {

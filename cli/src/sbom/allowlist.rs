@@ -61,10 +61,10 @@ pub(super) fn text(inventory: &Inventory) -> Result<String, std::fmt::Error> {
 }
 
 /// What to say where [`is_of_another_image`].
-pub(super) const OF_ANOTHER_IMAGE: &str = "the SBOM does not fit the image's files; is it the SBOM of this image?";
+pub(crate) const OF_ANOTHER_IMAGE: &str = "the SBOM does not fit the image's files; is it the SBOM of this image?";
 
 /// Whether the SBOM, with the packages that it declares, contradicts more files than it accounts for, or accounts for none.
-pub(super) fn is_of_another_image(inventory: &Inventory) -> bool {
+pub(crate) fn is_of_another_image(inventory: &Inventory) -> bool {
     let coverage = &inventory.coverage;
     let accounted = coverage.accepted(EvidenceClass::PackagePath);
     coverage.files > 0 && (accounted == 0 || accounted < coverage.mismatch)

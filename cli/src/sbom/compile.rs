@@ -1,6 +1,6 @@
 use std::{fmt::Write as _, fs, path::PathBuf, process::ExitCode};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use plimsoll_rootfs::{Image, LayerCache};
 use plimsoll_sbom::{Coverage, EvidenceClass, Gap, Inventory, Limits, Sha256};
 use plimsoll_trust::{Allowlist, Content, Opened, SigningKey, Trust};
@@ -14,6 +14,7 @@ use super::{
     source::{Documents, RegistryArguments, TrustArguments, image},
     verify::judge,
 };
+use crate::output::replace;
 
 /// Bytes kept of layers' hashes.
 const MAX_CACHE: u64 = 1 << 30;
@@ -88,7 +89,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     }
     let list = Allowlist::of(&inventory, arguments.list_version, signer);
     let written = list.sign(image.digest, &key)?;
-    write(&arguments.output, &written)?;
+    replace(&arguments.output, &written)?;
     let report = Report {
         image: image.digest,
         sbom: list.sbom,
@@ -130,16 +131,6 @@ fn choose(trust: &Trust, found: &Documents) -> Option<(Vec<u8>, Option<String>)>
         eprintln!("plimsoll: {}", super::printable(refusal));
     }
     None
-}
-
-/// A list is there whole or not at all.
-fn write(path: &PathBuf, bytes: &[u8]) -> anyhow::Result<()> {
-    if path.is_dir() {
-        bail!("`{}` is a directory; name a file", path.display());
-    }
-    let draft = path.with_extension("draft");
-    let written = fs::write(&draft, bytes).and_then(|()| fs::rename(&draft, path));
-    written.with_context(|| format!("cannot write `{}`", path.display()))
 }
 
 impl Report {

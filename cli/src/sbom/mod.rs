@@ -16,7 +16,10 @@ use std::{fs::File, io::Read, path::Path, process::ExitCode};
 use anyhow::Context as _;
 use plimsoll_sbom::{Limits, Sbom, SbomError};
 
-pub(crate) use self::image::index;
+pub(crate) use self::{
+    allowlist::{OF_ANOTHER_IMAGE, is_of_another_image},
+    image::{index, tree},
+};
 use crate::output::{print, printable};
 
 #[derive(clap::Subcommand)]

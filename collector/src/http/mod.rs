@@ -76,8 +76,9 @@ pub(crate) async fn serve(
                 status: StatusCode::NOT_FOUND,
                 reason: "path",
                 error: "there is nothing at this path".to_owned(),
-                help: "/openapi.json lists what there is, such as /v1/events, /v1/nodes, /findings, /metrics and /readyz"
-                    .to_owned(),
+                help:
+                    "/openapi.json lists what there is, such as /v1/events, /v1/nodes, /findings, /metrics and /readyz"
+                        .to_owned(),
             }
         })
         .with_state(Arc::new(api));

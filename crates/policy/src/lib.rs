@@ -23,12 +23,12 @@ mod selection;
 pub use attempt::{Answer, Attempt, Image, Origin, Undecided, judge};
 pub use compile::{
     CompileError, CompiledPolicy, Entry, Evidence, KernelFiles, MAX_ENTRIES, Refused, Rule, Warning, WhyRefused,
-    compile,
+    compile, compiling_packages,
 };
 pub use diagnostic::{Diagnostic, Diagnostics, Place};
 #[cfg(feature = "schema")]
 pub use document::json_schema;
-pub use document::{Limits, parse, parse_all};
+pub use document::{FormatError, Limits, format, parse, parse_all, scalar};
 pub use evaluate::{Access, FileObject, evaluate};
 pub use evaluate_files::{FileAccess, FilePath, ScriptAccess, evaluate_file, evaluate_script};
 pub use hardening::{Capabilities, Forbidden, Hardening};

@@ -39,6 +39,8 @@ struct FileFacts {
     package: Option<String>,
     #[serde(default)]
     kind: Kind,
+    /// Its content, for additions that pin one.
+    sha256: Option<Sha256>,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -165,7 +167,7 @@ impl FileFacts {
             size: 0,
             mode,
             kind,
-            sha256: Sha256::of(self.path.as_bytes()),
+            sha256: self.sha256.unwrap_or_else(|| Sha256::of(self.path.as_bytes())),
             evidence,
             gap,
             package: self.package.as_ref().map(package),

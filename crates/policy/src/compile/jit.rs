@@ -3,7 +3,7 @@
 //! Not here: programs that only would be faster with it and go on without. PCRE2 (grep, git, nginx), PHP and Ruby interpret where
 //! the kernel refuses.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use plimsoll_sbom::{InodeKey, Inventory};
 
@@ -57,6 +57,12 @@ pub(super) fn resolve(
         Some(name) => (AnonymousExec::Allow, Some(name.to_owned())),
         None => (AnonymousExec::Deny, None),
     }
+}
+
+/// Packages of an image that compile while they run, whether a policy allows them or not.
+pub fn compiling_packages(inventory: &Inventory) -> BTreeSet<&str> {
+    let names = inventory.files.iter().filter_map(|file| file.package.as_ref()).map(|package| package.name.as_str());
+    names.filter(|name| compiles_at_run_time(name)).collect()
 }
 
 fn compiles_at_run_time(package: &str) -> bool {

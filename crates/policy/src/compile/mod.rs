@@ -15,6 +15,7 @@ use self::additions::Additions;
 pub use self::allowlist::{CompiledPolicy, Entry, Evidence, Refused, Rule, Warning, WhyRefused};
 pub use self::files::KernelFiles;
 use self::interpreters::is_interpreter;
+pub use self::jit::compiling_packages;
 use crate::policy::Policy;
 
 /// Entries one allowlist may have.

@@ -2,12 +2,14 @@
 
 mod fields;
 mod files;
+mod format;
 mod hardening;
 #[cfg(feature = "schema")]
 mod json_schema;
 mod load;
 mod network;
 mod report;
+mod scalar;
 mod schema;
 mod shape;
 mod source;
@@ -17,6 +19,10 @@ mod value;
 
 #[cfg(feature = "schema")]
 pub use self::json_schema::json_schema;
+pub use self::{
+    format::{FormatError, format},
+    scalar::scalar,
+};
 use plimsoll_abi::MAX_FILE_RULES;
 use plimsoll_sbom::Sha256;
 

@@ -9,6 +9,28 @@ pub(super) struct Shape {
     pub(super) fields: &'static [&'static str],
 }
 
+impl Shape {
+    /// What a field holds, itself or as the items of a list, where that has fields of its own.
+    pub(super) fn inside(&self, field: &str) -> Option<&'static Self> {
+        Some(match (self.name, field) {
+            ("the document", "metadata") => &METADATA,
+            ("the document", "spec") => &SPEC,
+            ("`spec`", "selector") => &SELECTOR,
+            ("`spec`", "allow") => &ADDITION,
+            ("`spec`", "files") => &FILE,
+            ("`spec`", "network") => &NETWORK,
+            ("`spec`", "hardening") => &HARDENING,
+            ("`spec`", "sbom") => &SBOM,
+            ("`spec.selector`", "image") => &IMAGE,
+            ("`spec.network`", "egress") => &EGRESS,
+            ("`spec.network`", "bind") => &BIND,
+            ("`spec.network`", "ingress") => &INGRESS,
+            ("`spec.sbom`", "signedBy") => &SIGNER,
+            _ => return None,
+        })
+    }
+}
+
 pub(super) static DOCUMENT: Shape = Shape { name: "the document", fields: &["apiVersion", "kind", "metadata", "spec"] };
 pub(super) static METADATA: Shape = Shape { name: "`metadata`", fields: &["name"] };
 pub(super) static SPEC: Shape = Shape {
