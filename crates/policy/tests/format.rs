@@ -88,7 +88,9 @@ fn fields_are_in_order_and_comments_stay_with_them() {
 
             # Two.
             - path: /opt/two
-              reason: "a reason of two lines   "
+              reason: >-
+                a reason of
+                two lines   
           hardening: {bpf: Deny, mount: Deny}
         # The end.
     "#]]

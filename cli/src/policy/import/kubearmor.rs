@@ -46,9 +46,14 @@ pub(super) fn policy(import: &mut Import<'_>, mut document: Node) -> anyhow::Res
     Ok(())
 }
 
+/// Takes the action of a section or rule, which goes before that around it.
+fn action_of(node: &mut Node, around: &str) -> String {
+    node.text("action").unwrap_or_else(|| around.to_owned())
+}
+
 /// `tags: [...]`.
 fn is_tag(node: &Node) -> bool {
-    node.path.ends_with(".tags")
+    node.path.rsplit('.').next() == Some("tags")
 }
 
 struct Rules<'r, 'i, 'a> {
@@ -60,11 +65,6 @@ struct Rules<'r, 'i, 'a> {
 }
 
 impl Rules<'_, '_, '_> {
-    /// Takes the action of a section or rule, which goes before that around it.
-    fn action(&self, node: &mut Node, around: &str) -> String {
-        node.text("action").unwrap_or_else(|| around.to_owned())
-    }
-
     /// Whether the whole of a rule can be said: nothing narrows it.
     fn is_whole(&mut self, rule: Node) -> bool {
         let line = rule.line;
@@ -97,7 +97,7 @@ impl Rules<'_, '_, '_> {
             self.import.leave_node(&place, "a directory without those below it has no counterpart; name its files");
             return None;
         }
-        place.path = rule.path.clone();
+        place.path.clone_from(&rule.path);
         match path(&text) {
             Ok(path) if field == "dir" => Some(format!("{path}/**")),
             Ok(path) => Some(path),
@@ -110,10 +110,10 @@ impl Rules<'_, '_, '_> {
 
     fn processes(&mut self, section: Option<Node>) {
         let Some(mut section) = section else { return };
-        let around = self.action(&mut section, self.action);
+        let around = action_of(&mut section, self.action);
         for (list, field) in [("matchPaths", "path"), ("matchDirectories", "dir")] {
             for mut rule in section.items(list) {
-                let action = self.action(&mut rule, &around);
+                let action = action_of(&mut rule, &around);
                 let Some(path) = self.place(&mut rule, field) else { continue };
                 let line = rule.line;
                 if action != "Allow" {
@@ -130,10 +130,10 @@ impl Rules<'_, '_, '_> {
 
     fn files(&mut self, section: Option<Node>) {
         let Some(mut section) = section else { return };
-        let around = self.action(&mut section, self.action);
+        let around = action_of(&mut section, self.action);
         for (list, field) in [("matchPaths", "path"), ("matchDirectories", "dir")] {
             for mut rule in section.items(list) {
-                let action = self.action(&mut rule, &around);
+                let action = action_of(&mut rule, &around);
                 let read_only = rule.text("readOnly").as_deref() == Some("true");
                 let Some(path) = self.place(&mut rule, field) else { continue };
                 let line = rule.line;
@@ -158,10 +158,10 @@ impl Rules<'_, '_, '_> {
     /// KubeArmor's rules are by protocol alone.
     fn network(&mut self, section: Option<Node>) {
         let Some(mut section) = section else { return };
-        let around = self.action(&mut section, self.action);
+        let around = action_of(&mut section, self.action);
         let mut named = Vec::new();
         for mut rule in section.items("matchProtocols") {
-            let action = self.action(&mut rule, &around);
+            let action = action_of(&mut rule, &around);
             let protocol = rule.text("protocol").unwrap_or_default().to_lowercase();
             let line = rule.line;
             if !matches!(protocol.as_str(), "tcp" | "udp" | "icmp" | "raw") || action != around {
@@ -197,10 +197,10 @@ impl Rules<'_, '_, '_> {
 
     fn capabilities(&mut self, section: Option<Node>) {
         let Some(mut section) = section else { return };
-        let around = self.action(&mut section, self.action);
+        let around = action_of(&mut section, self.action);
         let mut allowed = Vec::new();
         for mut rule in section.items("matchCapabilities") {
-            let action = self.action(&mut rule, &around);
+            let action = action_of(&mut rule, &around);
             let capability = rule.text("capability").unwrap_or_default();
             let line = rule.line;
             if action == "Allow" && self.is_whole(rule) {

@@ -33,9 +33,9 @@ pub(super) fn policy(import: &mut Import<'_>, mut document: Node) -> anyhow::Res
         import.leave(line, "rulesByContainer", "one policy is for all of them: what one container may run, all may");
     }
     for mut container in containers {
-        let mut executables = match container.take("executables") {
-            Some(executables) => executables,
-            None => continue,
+        let Some(mut executables) = container.take("executables") else {
+            import.leave_rest(container);
+            continue;
         };
         for item in executables.items("allowed") {
             let Some(text) = item.as_text() else {

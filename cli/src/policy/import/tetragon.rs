@@ -104,10 +104,10 @@ fn take(import: &mut Import<'_>, draft: &mut Draft, about: About, policy: &str, 
     }
     match (about, arguments.as_slice()) {
         (About::Programs, [only]) => programs(import, draft, policy, only),
-        (About::Files, [named]) => files(import, draft, named, vec!["Read", "Write"]),
+        (About::Files, [named]) => files(import, draft, named, &["Read", "Write"]),
         (About::Files, [named, mask]) => match mask.values.as_slice() {
-            [(_, value)] if value == "4" => files(import, draft, named, vec!["Read"]),
-            [(_, value)] if value == "2" => files(import, draft, named, vec!["Write"]),
+            [(_, value)] if value == "4" => files(import, draft, named, &["Read"]),
+            [(_, value)] if value == "2" => files(import, draft, named, &["Write"]),
             _ => import.leave(mask.line, &mask.path, "only reading (4) and writing (2) can be told apart"),
         },
         (About::Connections, [only]) => connections(import, draft, only),
@@ -147,7 +147,7 @@ fn programs(import: &mut Import<'_>, draft: &mut Draft, policy: &str, only: &Mat
     }
 }
 
-fn files(import: &mut Import<'_>, draft: &mut Draft, named: &Matched, deny: Vec<&'static str>) {
+fn files(import: &mut Import<'_>, draft: &mut Draft, named: &Matched, deny: &[&'static str]) {
     let below = match named.operator.as_str() {
         "Equal" | "In" => false,
         "Prefix" => true,
@@ -163,7 +163,7 @@ fn files(import: &mut Import<'_>, draft: &mut Draft, named: &Matched, deny: Vec<
                 let new: Vec<_> = deny.iter().filter(|one| !known.deny.contains(one)).copied().collect();
                 known.deny.extend(new);
             }
-            None => draft.files.push(FileRule { path, deny: deny.clone() }),
+            None => draft.files.push(FileRule { path, deny: deny.to_vec() }),
         }
     }
 }

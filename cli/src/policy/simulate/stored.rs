@@ -18,8 +18,8 @@ use crate::{
 #[derive(clap::Args)]
 pub(super) struct FromCollector {
     /// Read the events from the collector that answers queries here.
-    #[arg(long, value_name = "URL")]
-    from_collector: Option<String>,
+    #[arg(id = "from_collector", long = "from-collector", value_name = "URL")]
+    url: Option<String>,
     /// Only from this time on: an age such as `2h` or `7d`, RFC 3339, or seconds since 1970.
     #[arg(long, value_name = "TIME", value_parser = time::parse_now, requires = "from_collector")]
     since: Option<SystemTime>,
@@ -34,8 +34,7 @@ pub(super) struct FromCollector {
 impl FromCollector {
     /// Reads the events; the second value is whether there are older ones beyond the limit.
     pub(super) fn read(&self) -> anyhow::Result<(Stored, bool)> {
-        let place =
-            Place { collector: self.from_collector.clone().context("name a collector, or a file with --events")? };
+        let place = Place { collector: self.url.clone().context("name a collector, or a file with --events")? };
         let (reader, mut writer) = pipe().context("cannot make a pipe")?;
         let bar = ProgressBar::new(self.limit);
         bar.set_style(ProgressStyle::with_template("{pos} events read, {per_sec}")?);
