@@ -30,13 +30,13 @@ async fn fleet() -> Harness {
         (workload.namespace, workload.id) = (namespace.to_owned(), id.to_owned());
         event
     };
-    let mut first = batch("node-1", (1..=3).map(|n| in_namespace(deny(n, THEN + n, "/tmp/x"), "shop", "w1")));
+    let denied = (1..=3).map(|n| in_namespace(deny(n, THEN + n, "/tmp/x"), "shop", "w1"));
     let attack = "/tmp/\u{1b}[2J\u{1b}]0;owned\u{7}y\u{202e}z";
     let mut audit = in_namespace(deny(4, THEN + 9, attack), "pay", "w2");
     audit.verdict = v1::Verdict::Audit.into();
     let mut allow = in_namespace(deny(5, THEN + 10, "/usr/bin/ls"), "pay", "w2");
     (allow.verdict, allow.reason) = (v1::Verdict::Allow.into(), v1::Reason::Listed.into());
-    first.events.extend([audit, allow]);
+    let first = batch("node-1", denied.chain([audit, allow]));
     let mut second = batch("node-2", []);
     second.losses.push(v1::LossCount {
         cause: v1::LossCause::QueueFull.into(),

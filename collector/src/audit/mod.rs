@@ -2,7 +2,7 @@
 
 mod export;
 
-use std::sync::Arc;
+use std::{future, sync::Arc};
 
 use axum::{
     Router,
@@ -32,7 +32,7 @@ const CHUNKS: usize = 4;
 
 pub(crate) fn routes() -> Router<Arc<Api>> {
     let exports = Arc::new(Semaphore::new(EXPORTS));
-    let export = move |api, wanted| export(api, wanted, exports);
+    let export = move |api, wanted| future::ready(export(api, wanted, &exports));
     Router::new().route("/findings", get(findings)).route("/audit/export", get(export))
 }
 
@@ -42,10 +42,10 @@ struct Exported {
     node: Option<String>,
 }
 
-async fn export(
+fn export(
     State(api): State<Arc<Api>>,
     wanted: Result<Query<Exported>, QueryRejection>,
-    exports: Arc<Semaphore>,
+    exports: &Arc<Semaphore>,
 ) -> Response {
     let refusal = |status, reason, error: String, help: &str| Refusal { status, reason, error, help: help.to_owned() };
     let node = match wanted {
@@ -55,7 +55,7 @@ async fn export(
             return api.refuse(refusal(StatusCode::BAD_REQUEST, "parameter", rejection.body_text(), help));
         }
     };
-    let Ok(permit) = exports.try_acquire_owned() else {
+    let Ok(permit) = Arc::clone(exports).try_acquire_owned() else {
         let error = format!("{EXPORTS} exports are being made already");
         return api.refuse(refusal(StatusCode::SERVICE_UNAVAILABLE, "busy", error, "try again when one has ended"));
     };

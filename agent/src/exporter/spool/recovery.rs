@@ -64,14 +64,14 @@ pub(super) fn read(directory: &Path, node: &str, boot_id: &str, keys: &Keys) -> 
     }
     let last_segment = paths.keys().next_back().copied().unwrap_or(0);
     let acknowledged_segment = state.as_ref().map_or(0, |state| state.position.segment);
-    let (numbering, next_sequence, chain) = match scan.resumed(state.as_ref(), node, boot_id) {
-        Some((numbering, last, chain)) => (numbering, last + 1, chain),
-        None => {
+    let (numbering, next_sequence, chain) =
+        if let Some((numbering, last, chain)) = scan.resumed(state.as_ref(), node, boot_id) {
+            (numbering, last + 1, chain)
+        } else {
             let fresh = Numbering::fresh(node, boot_id).map_err(failed)?;
             let start = fresh.start();
             (fresh, 1, start)
-        }
-    };
+        };
     // A number that was used before must not come back: the state's position would be taken for one in the new file.
     let next_segment = last_segment.max(acknowledged_segment) + 1;
     let corrupt = scan.corrupt + u64::from(scan.damaged);

@@ -56,13 +56,12 @@ impl Record {
     pub(super) fn open(segment: &Segment, offset: u64, record: &[u8]) -> Option<Self> {
         let plain = segment.sealer.open(record, &seal::place(segment.number, offset))?;
         let mut event = Bytes::from(plain);
-        let before = match segment.chain {
-            None => None,
-            Some(_) => {
-                let link = Link::from_bytes(event.get(..LINK_BYTES)?)?;
-                event.advance(LINK_BYTES);
-                Some(link)
-            }
+        let before = if segment.chain.is_some() {
+            let link = Link::from_bytes(event.get(..LINK_BYTES)?)?;
+            event.advance(LINK_BYTES);
+            Some(link)
+        } else {
+            None
         };
         let sequence = v1::Numbered::decode(event.clone()).ok()?.sequence;
         Some(Self { sequence, event, before })

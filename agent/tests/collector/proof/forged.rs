@@ -48,9 +48,9 @@ fn sign_anew(lines: &mut [Line], signer: &Signer) {
                 let statement = prost::Message::decode(&*checkpoint.statement.0).unwrap();
                 let plimsoll_proto::v1::Statement { node, sequence, time_unix_ns, lost_stretches, .. } = statement;
                 let (node, link) = (node.unwrap(), link.unwrap());
-                let signed = Statement { node, sequence, link, time_unix_ns, lost_stretches }.sign(signer).unwrap();
-                checkpoint.statement = Binary(signed.statement);
-                (checkpoint.scheme, checkpoint.signature) = (signed.scheme, Binary(signed.signature));
+                let forged = Statement { node, sequence, link, time_unix_ns, lost_stretches }.sign(signer).unwrap();
+                checkpoint.statement = Binary(forged.statement);
+                (checkpoint.scheme, checkpoint.signature) = (forged.scheme, Binary(forged.signature));
                 checkpoint.certificate.clone_from(&own);
             }
             _ => {}

@@ -26,7 +26,7 @@ use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 use crate::harness::{Stream, within};
 
 /// As long as the slowest machine needs for ten thousand handshakes.
-const DEADLINE: Duration = Duration::from_secs(180);
+const DEADLINE: Duration = Duration::from_mins(3);
 
 pub(super) struct Process {
     child: Child,
@@ -40,12 +40,12 @@ pub(super) struct Process {
 }
 
 impl Process {
-    pub(super) async fn start(flags: &[(&str, PathBuf)]) -> Self {
-        Self::start_in(tempfile::tempdir().unwrap(), flags).await
+    pub(super) fn start(flags: &[(&str, PathBuf)]) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), flags)
     }
 
     /// Lists of revocations that flags name are made, empty.
-    pub(super) async fn start_in(directory: tempfile::TempDir, flags: &[(&str, PathBuf)]) -> Self {
+    pub(super) fn start_in(directory: tempfile::TempDir, flags: &[(&str, PathBuf)]) -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -193,7 +193,7 @@ fn revocations(issuer: &Issuer<'static, KeyPair>, serials: &[u64]) -> String {
         invalidity_date: None,
     });
     let list = CertificateRevocationListParams {
-        this_update: (now - Duration::from_secs(60)).into(),
+        this_update: (now - Duration::from_mins(1)).into(),
         next_update: (now + Duration::from_hours(1)).into(),
         crl_number: SerialNumber::from(1 + serials.len() as u64),
         issuing_distribution_point: None,

@@ -126,15 +126,15 @@ pub(super) fn merge(rules: &[NetworkRule]) -> Result<Vec<Name>, TooManyRanges> {
         })
         .collect();
     let patterns: BTreeSet<&NamePattern> = named.iter().map(|(_, _, pattern)| *pattern).collect();
-    let mut names = Vec::with_capacity(patterns.len());
+    let mut merged = Vec::with_capacity(patterns.len());
     for pattern in patterns {
         let mut ranges = Vec::new();
         for (index, rule, _) in named.iter().filter(|(_, _, around)| around.covers(pattern)) {
             prefixes::add(&mut ranges, rule, *index)?;
         }
-        names.push(Name { pattern: pattern.clone(), ranges: prefixes::kernel_ranges(&ranges) });
+        merged.push(Name { pattern: pattern.clone(), ranges: prefixes::kernel_ranges(&ranges) });
     }
-    Ok(names)
+    Ok(merged)
 }
 
 #[cfg(test)]

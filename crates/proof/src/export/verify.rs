@@ -87,7 +87,7 @@ pub struct Broken {
     /// From 1.
     pub line: u64,
     /// `None` outside of any numbering.
-    pub place: Option<Place>,
+    pub place: Option<Box<Place>>,
     #[source]
     pub fault: Fault,
 }
@@ -160,10 +160,10 @@ impl Verifier {
         Err(Broken { line: self.lines + 1, place: self.place(), fault })
     }
 
-    fn place(&self) -> Option<Place> {
+    fn place(&self) -> Option<Box<Place>> {
         let Current { numbering, next, .. } = self.current.as_ref()?;
         let Numbering { node, boot_id, spool_id, .. } = numbering.clone();
-        Some(Place { node, boot_id, spool_id, sequence: *next })
+        Some(Box::new(Place { node, boot_id, spool_id, sequence: *next }))
     }
 
     fn take(&mut self, line: &[u8]) -> Result<(), Fault> {

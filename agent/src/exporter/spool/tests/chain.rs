@@ -63,8 +63,8 @@ fn unchained(directory: &Path, events: u64) {
     let mut bytes = numbering::framed(&header).unwrap();
     for sequence in 1..=events {
         let plain = v1::Event { sequence, ..event("/old") }.encode_to_vec();
-        let sealed = sealer.seal(&plain, &seal::place(1, bytes.len() as u64)).unwrap();
-        frame::write(&sealed, &mut bytes).unwrap();
+        let record = sealer.seal(&plain, &seal::place(1, bytes.len() as u64)).unwrap();
+        frame::write(&record, &mut bytes).unwrap();
     }
     fs::write(segment::path(directory, 1), bytes).unwrap();
 }
