@@ -90,31 +90,34 @@ pub(super) fn event(event: &Event) -> Value {
         "unmapped": unmapped(event),
     });
     if let Some(fields) = found.as_object_mut() {
-        context(event, fields);
+        if let Some(policy) = event.policy.as_ref().filter(|policy| !policy.name.is_empty()) {
+            let is_applied = event.mode == "enforce";
+            let policy = json!({ "name": policy.name, "version": policy.generation, "is_applied": is_applied });
+            fields.insert("policy".to_owned(), policy);
+        }
         subject(event, uid, &id, fields);
     }
     found
 }
 
-/// Whose workload it is, and which policy decided.
-fn context(event: &Event, fields: &mut Map<String, Value>) {
-    if let Some(policy) = event.policy.as_ref().filter(|policy| !policy.name.is_empty()) {
-        let found = json!({ "name": policy.name, "version": policy.generation, "is_applied": event.mode == "enforce" });
-        fields.insert("policy".to_owned(), found);
-    }
-    let Some(workload) = event.workload.as_ref().filter(|workload| !workload.id.is_empty()) else { return };
+/// The workload, which the schema has beside the process that acts in it.
+fn container(event: &Event) -> Option<Value> {
+    let workload = event.workload.as_ref().filter(|workload| !workload.id.is_empty())?;
     let mut container = json!({ "uid": workload.id });
     if let Some(image) = event.image.as_ref().filter(|image| !image.digest.is_empty())
         && let Some(fields) = container.as_object_mut()
     {
         fields.insert("image".to_owned(), json!({ "uid": image.digest, "name": image.reference }));
     }
-    fields.insert("container".to_owned(), container);
+    Some(container)
 }
 
 /// Who acted, and on what, as the class wants it.
 fn subject(event: &Event, class: u32, id: &str, fields: &mut Map<String, Value>) {
-    let acting = event.process.as_ref().map_or_else(|| json!({ "pid": 0 }), process);
+    let mut acting = event.process.as_ref().map_or_else(|| json!({ "pid": 0 }), process);
+    if let (Some(container), Some(fields)) = (container(event), acting.as_object_mut()) {
+        fields.insert("container".to_owned(), container);
+    }
     let file = event.file.as_ref().filter(|file| !file.path.is_empty()).map(file);
     let mut put = |name: &str, value: Value| fields.insert(name.to_owned(), value);
     put("actor", json!({ "process": acting }));

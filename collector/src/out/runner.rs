@@ -57,6 +57,9 @@ impl Runner {
     }
 
     async fn deliver_all(&mut self) {
+        // Where a new output begins is on disk before anything else: what retention removes from there on is counted.
+        let beginning = Reading { events: Vec::new(), cursor: self.status.cursor(), skipped: 0 };
+        self.advance(&beginning, Outcome::default()).await;
         let mut failures = 0;
         loop {
             self.newest.mark_unchanged();

@@ -169,6 +169,7 @@ async fn events_that_retention_removed_undelivered_are_counted() {
     drop(receiver);
     let mut harness = harness(address, &secret, 10).await;
     harness.stream().await.send(batch("a", (1..=30).map(|n| event(n, n)))).await.unwrap();
+    status(&harness, |status| status["retries"].as_u64() > Some(0)).await;
     harness.restart().await;
     let stored = async || harness.get("/v1/events").await.1["events"].as_array().unwrap().len();
     within(async { while stored().await > 10 {} }).await;
