@@ -13,8 +13,8 @@ use std::{
 use anyhow::{Context as _, bail, ensure};
 use serde_json::Value;
 
-/// Long enough for an emulated machine with one slow core.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(4);
+/// Long enough for an emulated machine with one slow core, on which an agent starts beside processes that are busy.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(10);
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Waits until `check` gives a value; its last error says why it never did.

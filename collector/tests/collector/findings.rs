@@ -226,6 +226,7 @@ async fn a_database_of_version_1_is_brought_up_to_date() {
     std::fs::remove_file(&database).unwrap();
     let old = rusqlite::Connection::open(&database).unwrap();
     old.execute_batch(include_str!("../../src/store/schema/1.sql")).unwrap();
+    old.pragma_update(None, "user_version", 1).unwrap();
     old.execute_batch("INSERT INTO numberings VALUES (1, 'a', 'boot', 'spool', '0', 3, 0, 9000000000000000000)")
         .unwrap();
     drop(old);

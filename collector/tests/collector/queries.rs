@@ -83,12 +83,12 @@ async fn counts_are_those_of_the_events_and_bounded() {
 }
 
 #[tokio::test]
-async fn a_database_of_the_first_version_is_brought_on() {
+async fn a_database_without_namespaces_is_brought_on() {
     let mut harness = Harness::start().await;
     harness.stream().await.send(batch("a", [event(1, 1)])).await.unwrap();
     let older = rusqlite::Connection::open(harness.database()).unwrap();
     let back = "ALTER TABLE events DROP COLUMN namespace; ALTER TABLE events DROP COLUMN policy;
-                DROP TABLE IF EXISTS outputs; DROP TABLE IF EXISTS dead_letters; PRAGMA user_version = 1";
+                DROP TABLE IF EXISTS outputs; DROP TABLE IF EXISTS dead_letters; PRAGMA user_version = 2";
     older.execute_batch(back).unwrap();
     drop(older);
     harness.restart().await;

@@ -55,5 +55,3 @@ CREATE TABLE certificates (
     der BLOB NOT NULL,
     PRIMARY KEY (sha256, place)
 ) WITHOUT ROWID;
-
-PRAGMA user_version = 2;
