@@ -208,7 +208,7 @@ fn a_workload_does_not_answer_itself() -> Result<()> {
     stage.node.write_policy(FILE, &policy_with(SUITE, "Enforce", &bound))?;
     stage.agent.reload()?;
     let message = answer(&Question::of("api.example.test"), &[address(ADDRESS.parse()?)]);
-    let message: String = message.iter().map(|byte| format!("{byte:02x}")).collect();
+    let message = message.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
     let output = container.exec(&["/usr/bin/python3", "-c", ANSWER_SELF, CONTAINER, ADDRESS, &message])?;
     ensure!(output.status == 0, "{output:?}");
     is_denied(&container, &format!("{ADDRESS}:443"))

@@ -289,7 +289,7 @@ fn after_name(answer: &Answer) -> u64 {
 fn may_be_a_names(flow: &Flow) -> bool {
     let address = &flow.address;
     if flow.scope & scope::IPV6 == 0 {
-        return !matches!(address[12], 0 | 127 | 224..=255) && !(address[12] == 169 && address[13] == 254);
+        return !matches!((address[12], address[13]), (0 | 127 | 224..=255, _) | (169, 254));
     }
     !(address[0] == 0 && address[1] == 0) && address[0] != 0xff && !(address[0] == 0xfe && address[1] & 0xc0 == 0x80)
 }
@@ -353,7 +353,7 @@ impl Answer {
     /// Questions, other operations and errors have no addresses.
     #[inline(always)]
     fn is_one(&self) -> bool {
-        self.length >= QUESTION && self.byte(2) & 0xf8 == 0x80 && self.byte(3) & 0xf == 0
+        self.length >= QUESTION && self.byte(2) & 0xf8 == 0x80 && self.byte(3).is_multiple_of(16)
     }
 
     /// The byte at a place; places beyond the buffer begin anew, and no place beyond the message is believed.

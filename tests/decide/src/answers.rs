@@ -128,7 +128,8 @@ fn wire(name: &str) -> Vec<u8> {
 /// The addresses that an answer gives for a name of [`POLICY`].
 fn addresses(message: &[u8]) -> BTreeSet<IpAddr> {
     let mut found = BTreeSet::new();
-    let is_answer = matches!(message, [_, _, flags, code, 0, 1, ..] if flags & 0xf8 == 0x80 && code & 0xf == 0);
+    let is_answer =
+        matches!(message, [_, _, flags, code, 0, 1, ..] if flags & 0xf8 == 0x80 && code.trailing_zeros() >= 4);
     let (Some((labels, end)), true) = (question(message), is_answer) else { return found };
     if !is_in_rules(&labels) || message.len() < end + 4 {
         return found;
