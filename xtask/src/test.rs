@@ -29,7 +29,7 @@ const REGISTRY: &str = "registry";
 /// Name of the test programs of the collector, and of the exporter against it.
 const COLLECTOR: &str = "collector";
 /// How long one guest may take; an emulated one is slow.
-const DEADLINE: Duration = Duration::from_mins(25);
+const DEADLINE: Duration = Duration::from_mins(30);
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
