@@ -24,6 +24,7 @@ use crate::config::Capacity;
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/plimsoll.o"));
 
+/// All of them, for what is pinned is protected from the start.
 const MAPS: &[&str] = &[
     map_names::ALLOW,
     map_names::CGROUPS,
@@ -39,6 +40,8 @@ const MAPS: &[&str] = &[
     map_names::SOCKETS,
     map_names::NAMES,
     map_names::LEARNT,
+    map_names::ANSWER,
+    map_names::PEER_EVENTS,
     map_names::CAPABILITIES,
     map_names::AGENTS,
     map_names::PLACES,

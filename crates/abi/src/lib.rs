@@ -63,6 +63,10 @@ pub mod map_names {
     pub const NAMES: &str = "NAMES";
     /// LRU hash: [`super::LearntKey`] -> [`super::Learnt`]. Written in the kernel alone.
     pub const LEARNT: &str = "LEARNT";
+    /// Per-CPU array of one: the resolver's answer that is being read. Used in the kernel alone.
+    pub const ANSWER: &str = "ANSWER";
+    /// Per-CPU array of one: a second, and the events about peers in it. Used in the kernel alone.
+    pub const PEER_EVENTS: &str = "PEER_EVENTS";
     /// Hash: allowlist id (`u32`) -> bits of [`super::network::socket`] (`u64`). Written by the enforcer alone.
     pub const SOCKETS: &str = "SOCKETS";
     /// Hash: allowlist id (`u32`) -> the capabilities that may be used, one bit each (`u64`). Written by the enforcer alone.
