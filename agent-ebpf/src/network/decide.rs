@@ -14,7 +14,7 @@ use crate::{
 };
 
 const TCP: u32 = 6;
-const UDP: u32 = 17;
+pub(super) const UDP: u32 = 17;
 const SCTP: u32 = 132;
 const MPTCP: u32 = 262;
 const ICMP: u32 = 1;

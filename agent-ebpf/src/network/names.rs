@@ -17,7 +17,7 @@ use plimsoll_abi::{
     state,
 };
 
-use super::decide::{Flow, HOST, matching, protocols};
+use super::decide::{Flow, HOST, UDP, matching, protocols};
 use crate::{
     decide::Decision,
     kernel::{forget, opaque, packet::Packet, socket::Address},
@@ -27,7 +27,6 @@ use crate::{
 };
 
 const DNS: u16 = 53;
-const UDP: u32 = 17;
 /// Bytes of the longest answer that is read: the most that is sent over UDP without fragments.
 pub const MESSAGE: usize = 2048;
 const LONGEST: u32 = 1472;

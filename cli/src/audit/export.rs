@@ -1,7 +1,7 @@
 //! `plimsoll audit export`: the collector's answer, byte for byte.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{Read as _, Write as _},
     path::PathBuf,
     process::ExitCode,
@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, bail};
 
 use super::Bar;
-use crate::collector::Place;
+use crate::{collector::Place, output::replace_with};
 
 /// How long the collector may take to begin.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -35,19 +35,8 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let mut partial = arguments.output.clone().into_os_string();
-    partial.push(".part");
-    let partial = PathBuf::from(partial);
-    let failed = || format!("cannot write `{}`", partial.display());
-    let mut file = File::create(&partial).with_context(failed)?;
-    let copied = copy(arguments, &mut file).and_then(|()| file.sync_all().with_context(failed));
-    if let Err(error) = copied {
-        // Half an export says less than none.
-        fs::remove_file(&partial).with_context(failed)?;
-        return Err(error);
-    }
-    fs::rename(&partial, &arguments.output)
-        .with_context(|| format!("cannot write `{}`", arguments.output.display()))?;
+    // Half an export says less than none.
+    replace_with(&arguments.output, |draft| copy(arguments, draft))?;
     Ok(ExitCode::SUCCESS)
 }
 
