@@ -52,11 +52,18 @@ pub enum Standing {
 #[inline(always)]
 pub fn subject() -> Option<Subject> {
     let task = current_address();
-    if let Some(label) = label_of(task) {
-        return Some(member(label, Standing::Member));
+    let known = label_of(task);
+    if let Some(label) = known {
+        let subject = member(label, Standing::Member);
+        if subject.state & state::PENDING == 0 {
+            return Some(subject);
+        }
     }
     // SAFETY: the helper reads the current task only.
     let cgroup = unsafe { bpf_get_current_cgroup_id() };
+    if let Some(label) = known {
+        return introduced(task, label, cgroup);
+    }
     if !cgroup::may_be_in_a_workload(cgroup) {
         return None;
     }
@@ -83,7 +90,7 @@ fn label_of(task: u64) -> Option<Label> {
 #[inline(always)]
 fn first_check(task: u64, cgroup: u64) -> Option<Subject> {
     // SAFETY: the value is copied out at once, and cgroup ids are never reused.
-    let label = unsafe { CGROUPS.get(cgroup) }.copied()?;
+    let label = unsafe { CGROUPS.get(cgroup) }.copied().filter(|label| *label != Label::NOBODY)?;
     if record(label).is_some_and(|record| record.runtime_mnt_ns == Task::current().mnt_ns()) {
         count(Stat::RuntimeTask);
         return None;
@@ -95,6 +102,26 @@ fn first_check(task: u64, cgroup: u64) -> Option<Subject> {
     Some(member(label, Standing::Member))
 }
 
+/// Whose a task is that was labelled while nobody had introduced its container: by now somebody may have.
+#[inline(always)]
+fn introduced(task: u64, pending: Label, cgroup: u64) -> Option<Subject> {
+    // SAFETY: the value is copied out at once, and cgroup ids are never reused. A task that has left for a cgroup outside stays
+    // what it was.
+    let label = unsafe { CGROUPS.get(cgroup) }.copied().unwrap_or(pending);
+    if label == Label::NOBODY {
+        forget(task);
+        return None;
+    }
+    if label != pending {
+        if LABELS.insert(task, label, 0).is_err() {
+            count(Stat::LabelFailed);
+            return Some(member(label, Standing::Unlabelled));
+        }
+        Place::of(task)?.cache(label);
+    }
+    Some(member(label, Standing::Member))
+}
+
 /// The workload of a cgroup, for what arrives while no task of it acts.
 #[inline(always)]
 pub fn subject_of(cgroup: u64) -> Option<Subject> {
@@ -102,7 +129,7 @@ pub fn subject_of(cgroup: u64) -> Option<Subject> {
         return None;
     }
     // SAFETY: the value is copied out at once, and cgroup ids are never reused.
-    let label = unsafe { CGROUPS.get(cgroup) }.copied()?;
+    let label = unsafe { CGROUPS.get(cgroup) }.copied().filter(|label| *label != Label::NOBODY)?;
     Some(member(label, Standing::Member))
 }
 

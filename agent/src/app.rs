@@ -76,6 +76,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     tracing::info!("a canary was denied by the kernel");
     let registry = Arc::new(Registry::new(places(&config), images(&config)?, enforcer, policies)?);
     resume(&registry)?;
+    registry.await_containers(config.pods.as_ref()).context("cannot wait for pods")?;
     // SAFETY: the ring owns its descriptor and keeps it open as long as it lives; nothing takes it out.
     let denials = unsafe { AsyncFd::register(Watched(denials)) }.context("cannot watch the ring of denials")?;
     let mut reader = Reader {
@@ -256,6 +257,12 @@ impl Reader {
     /// Says what was lost, and that somebody is there.
     fn report(&mut self) {
         self.export.report_losses(&self.stats, self.metrics.undecodable.get());
+        match self.registry.count_pending() {
+            Ok(pending) => {
+                self.metrics.pending_cgroups.set(i64::try_from(pending).unwrap_or(i64::MAX));
+            }
+            Err(error) => tracing::error!(%error, "containers that nobody has introduced cannot be counted"),
+        }
         match self.registry.enforcer().recursion_misses() {
             Ok(misses) => {
                 self.metrics.recursion_misses.set(misses);
@@ -276,7 +283,8 @@ impl Reader {
     fn hand_on(&mut self, event: Result<Decoded, DecodeError>) {
         match event {
             Ok(event) => {
-                self.export.submit(&event, self.registry.find(event.label()).as_deref());
+                let pending = self.registry.pending() == Some(event.label());
+                self.export.submit(&event, self.registry.find(event.label()).as_deref(), pending);
             }
             Err(error) => {
                 self.metrics.undecodable.inc();

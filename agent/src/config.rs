@@ -9,7 +9,7 @@ use std::{
 use plimsoll_abi::{MAX_TASKS, MAX_WORKLOADS};
 use serde::Deserialize;
 
-use crate::workload::sources::Source;
+use crate::workload::{pending::Pods, sources::Source};
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +56,8 @@ pub struct Config {
     pub host: PathBuf,
     /// The cgroup v2 hierarchy.
     pub cgroups: PathBuf,
+    /// What becomes of pods' containers that nobody has introduced; without it they run.
+    pub pods: Option<Pods>,
     /// Whether allowed executions are events too. Each then costs the node some tens of microseconds of user space.
     pub report_executions: bool,
     /// Listener of `/metrics`, `/livez` and `/readyz`.
@@ -179,6 +181,7 @@ impl Default for Config {
             pins: "/sys/fs/bpf/plimsoll".into(),
             host: "/".into(),
             cgroups: "/sys/fs/cgroup".into(),
+            pods: None,
             report_executions: false,
             admin: SocketAddr::from(([127, 0, 0, 1], 9464)),
             capacity: Capacity::default(),

@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::Context as _;
 use plimsoll_abi::Stat;
+use plimsoll_proto::v1;
 use prometheus_client::collector::Collector as Metric;
 use tokio::sync::watch;
 
@@ -16,7 +17,7 @@ use crate::{
     explain::explain,
     exporter::{Endpoint, Exporter, ExporterConfig, ExporterHandle, ExporterMetrics, KernelLosses},
     sensor::maps::Stats,
-    workload::Workload,
+    workload::{Workload, pending},
 };
 
 /// The way out for events; without a collector in the configuration they are explained to nobody.
@@ -43,11 +44,15 @@ impl Export {
         self.exporter.as_ref().map(|(_, metrics)| -> Box<dyn Metric> { Box::new(metrics.clone()) })
     }
 
-    /// Explains an event and hands it on. What does not fit is counted by the exporter.
-    pub fn submit(&self, event: &Decoded, workload: Option<&Workload>) {
-        if let Some((exporter, _)) = &self.exporter
-            && let Err(dropped) = exporter.submit(explain(event, workload, self.boot_ns))
-        {
+    /// Explains an event and hands it on; `pending` if it is of a container that nobody has introduced. What does not fit is
+    /// counted by the exporter.
+    pub fn submit(&self, event: &Decoded, workload: Option<&Workload>, pending: bool) {
+        let Some((exporter, _)) = &self.exporter else { return };
+        let mut explained = explain(event, workload, self.boot_ns);
+        if pending {
+            explained.policy = Some(unknown_container());
+        }
+        if let Err(dropped) = exporter.submit(explained) {
             tracing::debug!(%dropped, "an event was dropped");
         }
     }
@@ -73,6 +78,12 @@ impl Export {
             tracing::info!(sent = left.sent, acked = left.acked, "the exporter has finished");
         }
     }
+}
+
+/// What decides over containers that nobody has introduced.
+fn unknown_container() -> v1::Policy {
+    let rule = "no agent was told of this container when it started".to_owned();
+    v1::Policy { name: pending::POLICY.to_owned(), generation: String::new(), rule }
 }
 
 fn exporter_config(config: &Config, collector: &Collector) -> anyhow::Result<ExporterConfig> {

@@ -49,8 +49,9 @@ enum Command {
         /// The moment in the container's life.
         #[arg(long, value_enum, default_value = "create-runtime")]
         stage: Stage,
-        /// Seconds to wait; reading a large image for the first time takes some.
-        #[arg(long, default_value_t = 120)]
+        /// Seconds to wait: for an agent that is away, as during its upgrade, and for its answer; reading a large image for the
+        /// first time takes some.
+        #[arg(long, default_value_t = 90)]
         timeout: u64,
     },
     /// Check whether this node can enforce, a real denial included. Exit status 0 if it can, 1 if not.

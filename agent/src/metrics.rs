@@ -43,6 +43,8 @@ pub struct Metrics {
     pub workloads: Gauge,
     /// Allowlist entries in the kernel.
     pub entries: Gauge,
+    /// Cgroups of pods that nobody has introduced, the pods' own among them.
+    pub pending_cgroups: Gauge,
     /// Kernel records that could not be decoded.
     pub undecodable: Counter,
     /// Denials and audits read from the kernel's ring.
@@ -75,6 +77,11 @@ impl Metrics {
         );
         registry.register("workloads", "Workloads under a policy", all.workloads);
         registry.register("allowlist_entries", "Allowlist entries in the kernel", all.entries);
+        registry.register(
+            "pending_cgroups",
+            "Cgroups of pods that nobody has introduced, the pods' own among them",
+            all.pending_cgroups,
+        );
         registry.register("events_undecodable", "Kernel records that could not be decoded", all.undecodable);
         registry.register("denial_events_read", "Denials and audits read from the kernel", all.denials_read);
         registry.register("telemetry_events_read", "Allowed executions read from the kernel", all.telemetry_read);

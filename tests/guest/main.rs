@@ -27,6 +27,7 @@ mod names;
 mod network;
 mod no_bpf;
 mod offer;
+mod pods;
 mod selftests;
 mod stage;
 mod stress;
@@ -36,6 +37,8 @@ mod upheaval;
 
 /// Runs the tests for a kernel without BPF LSM instead.
 const NO_BPF: &str = "--no-bpf";
+/// Runs what needs container runtimes with CRI instead.
+const PODS: &str = "--pods";
 /// Runs the bypass suite alone, with and without a policy.
 const BYPASSES: &str = "--bypasses";
 
@@ -63,11 +66,12 @@ fn told(outcome: anyhow::Result<()>) -> ExitCode {
 
 fn test() -> ExitCode {
     let (choices, others): (Vec<String>, Vec<String>) =
-        std::env::args().partition(|argument| [NO_BPF, BYPASSES].contains(&argument.as_str()));
+        std::env::args().partition(|argument| [NO_BPF, PODS, BYPASSES].contains(&argument.as_str()));
     let mut arguments = Arguments::from_iter(&others);
     arguments.test_threads = Some(1);
     let tests = match choices.first().map(String::as_str) {
         Some(NO_BPF) => no_bpf::tests(),
+        Some(PODS) => pods::tests(),
         Some(_) => [bypass::baselines(), bypass::denials()].into_iter().flatten().collect(),
         // It takes two busy processors for ten minutes, so it is run where it is asked for.
         None if others.iter().any(|argument| argument.contains(UPHEAVAL)) => upheaval::tests(),

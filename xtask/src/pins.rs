@@ -64,6 +64,10 @@ pub(crate) const HOST_PACKAGES: &[&str] = &[
 pub(crate) const GUEST_PACKAGES: &[&str] =
     &["bpftool", "busybox", "dnsmasq-base", "iproute2", "libgcc-s1", "mount", "procps", "runc"];
 
+/// Debian's release whose container runtimes have NRI, for guests that make pods.
+pub(crate) const RUNTIME_DEBIAN: &str = "trixie";
+/// Packages that such a guest has beside these.
+pub(crate) const RUNTIME_PACKAGES: &[&str] = &["containerd", "crun"];
 /// Packages that the guest has beside these where Plimsoll is compared with a peer.
 pub(crate) const PEER_PACKAGES: &[&str] = &["adduser", "fapolicyd"];
 /// The package of a compiler that is small enough to be one of the works that are compared.

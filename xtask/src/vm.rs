@@ -21,6 +21,9 @@ pub(crate) struct Arguments {
     /// Boot the root disk alone: no build, no test image, no programs of ours
     #[arg(long)]
     bare: bool,
+    /// Boot the root disk that has containerd with CRI and NRI, and crun
+    #[arg(long, conflicts_with = "bare")]
+    runtimes: bool,
     /// Let the guest's clock count instructions, on one CPU
     #[arg(long)]
     icount: bool,
@@ -41,7 +44,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCo
         Guests::bare(workspace)?
     } else {
         build::run(workspace)?;
-        Guests::complete(workspace)?
+        if arguments.runtimes { Guests::with_runtimes(workspace)? } else { Guests::complete(workspace)? }
     };
     let guest = configure(&guests, arguments);
     let command: Vec<&str> = arguments.command.iter().map(String::as_str).collect();

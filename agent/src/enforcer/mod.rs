@@ -236,6 +236,37 @@ impl Enforcer {
         self.occupy(admission, state::ACTIVE | state::ENFORCE)
     }
 
+    /// The slot of containers that nobody has introduced, if an earlier agent made it.
+    pub fn pending(&self) -> Result<Option<Label>, EnforceError> {
+        for slot in 0..MAX_WORKLOADS {
+            let record = self.maps.slots.get(slot)?;
+            if record.state & state::ACTIVE != 0 && record.state & state::PENDING != 0 {
+                return Ok(Some(Label { slot, incarnation: record.incarnation }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Makes that slot, for the cgroup that containers are made below. What they run is denied or, if not `deny`, audited.
+    pub fn await_containers(&mut self, admission: &Admission, deny: bool) -> Result<Label, EnforceError> {
+        self.occupy(admission, pending_state(deny))
+    }
+
+    /// Has what is not introduced denied or audited from now on.
+    pub fn decide_pending(&mut self, label: Label, deny: bool) -> Result<(), EnforceError> {
+        Ok(self.maps.slots.switch(label.slot, pending_state(deny))?)
+    }
+
+    /// Enters one more cgroup under a label.
+    pub fn enter(&mut self, cgroup: u64, label: Label) -> Result<(), EnforceError> {
+        Ok(self.maps.cgroups.insert(cgroup, label)?)
+    }
+
+    /// All cgroups with their labels.
+    pub fn cgroups(&self) -> Result<Vec<(u64, Label)>, EnforceError> {
+        Ok(self.maps.cgroups.entries()?)
+    }
+
     /// Removes entries of lists that were replaced long enough ago. Returns how many are gone.
     pub fn sweep(&mut self, now: Instant) -> Result<usize, EnforceError> {
         let mut gone = 0;
@@ -347,4 +378,8 @@ impl Enforcer {
         }
         Err(EnforceError::NoSlot)
     }
+}
+
+fn pending_state(deny: bool) -> u64 {
+    state::ACTIVE | state::PENDING | if deny { state::ENFORCE } else { 0 }
 }

@@ -5,6 +5,7 @@ pub mod hook;
 pub mod image;
 pub mod mounts;
 pub mod parser;
+pub mod pending;
 pub mod reach;
 pub mod server;
 pub mod sources;
@@ -22,7 +23,7 @@ use plimsoll_abi::Label;
 use plimsoll_policy::{CompileError, CompiledPolicy, Policy, WorkloadFacts};
 
 use self::{
-    cgroup::CgroupError,
+    cgroup::{Cgroup, CgroupError},
     image::{Image, ImageError, Images},
     mounts::{MountError, Overlay},
     reach::{Guarded, reaches_out},
@@ -122,6 +123,8 @@ pub struct Registry {
     enforcer: Mutex<Enforcer>,
     policies: RwLock<Arc<Vec<Policy>>>,
     workloads: RwLock<HashMap<Label, Arc<Workload>>>,
+    /// The slot of containers that nobody has introduced, if any are waited for.
+    pending: RwLock<Option<Label>>,
 }
 
 impl Registry {
@@ -139,6 +142,7 @@ impl Registry {
             enforcer: Mutex::new(enforcer),
             policies: RwLock::new(Arc::new(policies)),
             workloads: RwLock::default(),
+            pending: RwLock::default(),
         })
     }
 
@@ -157,6 +161,15 @@ impl Registry {
         self.workloads.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
+    /// The slot of containers that nobody has introduced, if any are waited for.
+    pub fn pending(&self) -> Option<Label> {
+        *self.pending.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_pending(&self, label: Option<Label>) {
+        *self.pending.write().unwrap_or_else(PoisonError::into_inner) = label;
+    }
+
     /// Policies in force.
     pub fn policies(&self) -> Arc<Vec<Policy>> {
         Arc::clone(&self.policies.read().unwrap_or_else(PoisonError::into_inner))
@@ -169,13 +182,17 @@ impl Registry {
         self.drop_ended()?;
         let facts = state.facts();
         let policies = self.policies();
-        let Some(policy) = plimsoll_policy::select(&policies, &facts) else { return Ok(Admitted::Unselected) };
+        let Some(policy) = plimsoll_policy::select(&policies, &facts) else {
+            self.let_go(state.pid)?;
+            return Ok(Admitted::Unselected);
+        };
+        let place = cgroup::of_process(&self.places.cgroups, state.pid)?;
         let overlay = self.overlay(state, runtime)?;
         let (image, compiled) = self.prepare(policy, &facts, &overlay)?;
         let volumes = volumes::volumes(state.pid, &state.root(&self.places.host)?, overlay.dev)?;
         volumes::can_be_named(&compiled, &volumes)?;
         let admission = Admission {
-            cgroup: cgroup::of_process(&self.places.cgroups, state.pid)?,
+            cgroup: place.id,
             root_dev: overlay.dev,
             runtime_mnt_ns: cgroup::mount_namespace(runtime)?,
             reach: reaches_out(&state.config(&self.places.host)?, &self.places.guarded),
@@ -184,9 +201,10 @@ impl Registry {
         let cgroup = admission.cgroup;
         let label = self.enforcer().admit(&admission, &identity(&image, &compiled), &compiled)?;
         let saved = Saved { state: state.clone(), overlay, volumes, cgroup, label: label.into() };
-        if let Err(error) = self.store.save(&saved) {
+        let saved_whole = self.enter_below(&place, label).and_then(|()| Ok(self.store.save(&saved)?));
+        if let Err(error) = saved_whole {
             self.enforcer().dismiss(label)?;
-            return Err(error.into());
+            return Err(error);
         }
         Ok(Admitted::Selected(self.insert(&saved, facts, image, compiled)))
     }
@@ -231,6 +249,14 @@ impl Registry {
         }
         self.release_hooks();
         outcome
+    }
+
+    /// Cgroups that a container has made already: one that was found running may have.
+    fn enter_below(&self, cgroup: &Cgroup, label: Label) -> Result<(), WorkloadError> {
+        for below in cgroup.descendants()? {
+            self.enforcer().enter(below.id, label)?;
+        }
+        Ok(())
     }
 
     fn release_hooks(&self) {

@@ -43,6 +43,9 @@ pub mod state {
     /// Network rules have names, which lie under the allowlist's id.
     pub const NAME_RULES: u64 = 1 << 40;
 
+    /// The slot stands for containers that nobody has introduced yet; each task of it is asked anew whose it is.
+    pub const PENDING: u64 = 1 << 41;
+
     /// The runtime gave the container means to reach files of the node: a capability, a namespace or a mount beyond the usual.
     pub const REACH: u64 = 1 << 43;
 
@@ -88,6 +91,12 @@ pub struct Label {
     pub slot: u32,
     /// Must equal the slot's incarnation, so that a label never speaks for a later tenant of its slot.
     pub incarnation: u32,
+}
+
+impl Label {
+    /// Of a cgroup that was introduced and is in no workload, below one whose containers are waited for. No workload has
+    /// incarnation 0.
+    pub const NOBODY: Self = Self { slot: 0, incarnation: 0 };
 }
 
 /// In front of the labels of tasks: one place for all tasks whose addresses share it.

@@ -44,6 +44,14 @@ impl Guests {
         Ok(Self { workspace: workspace.clone(), disks, accelerator })
     }
 
+    /// The same with containerd, its CRI and NRI, and crun on the root disk. Needs [`crate::build::run`] before it.
+    pub(crate) fn with_runtimes(workspace: &Workspace) -> Result<Self> {
+        let accelerator = setup::accelerator(workspace)?;
+        let root = Some(root::build_with_runtimes(workspace)?);
+        let disks = Disks { root, payload: Some(payload::build_with_archive(workspace)?) };
+        Ok(Self { workspace: workspace.clone(), disks, accelerator })
+    }
+
     /// A guest with these disks.
     pub(crate) fn guest(&self, kernel: Kernel) -> Guest {
         Guest::new(self.workspace.kernel(kernel), self.disks.clone(), self.accelerator, self.workspace.scratch())

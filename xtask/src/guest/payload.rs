@@ -22,6 +22,9 @@ const PROGRAMS: [&str; 5] =
 /// A shared object that guests preload.
 const LIBRARY: &str = "libactor_payload.so";
 
+/// The name of the test image in its archive.
+const ARCHIVED: &str = "plimsoll.test/image:latest";
+
 /// The disk's file. Needs [`crate::build::run`] before it.
 pub(super) fn build(workspace: &Workspace) -> Result<PathBuf> {
     with(workspace, "payload", |_| Ok(()))
@@ -30,6 +33,15 @@ pub(super) fn build(workspace: &Workspace) -> Result<PathBuf> {
 /// The file of a disk with what is needed to compare Plimsoll with a peer beside the rest, in `peer/`.
 pub(super) fn build_with_peer(workspace: &Workspace) -> Result<PathBuf> {
     with(workspace, "payload-with-peer", peer::lay_out)
+}
+
+/// The file of a disk with the test image as an archive for containerd beside the rest, `image.tar`.
+pub(super) fn build_with_archive(workspace: &Workspace) -> Result<PathBuf> {
+    let layout = format!("oci:{}:latest", workspace.guest().join("image/oci").display());
+    with(workspace, "payload-with-archive", |tree| {
+        let archive = format!("oci-archive:{}:{ARCHIVED}", tree.join("image.tar").display());
+        step::quietly(Command::new("skopeo").args(["copy", "--quiet", &layout, &archive]))
+    })
 }
 
 /// A disk called `name`, with what `complete` adds to it.

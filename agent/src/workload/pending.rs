@@ -1,0 +1,124 @@
+//! Containers that nobody has introduced: the kernel knows them by the cgroup that they are made below.
+//!
+//! Every cgroup made below a configured one belongs, from its first moment, to a slot of its own kind, until the container's
+//! runtime introduces it. Then its tasks are asked anew whose they are.
+
+use std::{fs, path::PathBuf};
+
+use plimsoll_abi::Label;
+use serde::Deserialize;
+
+use super::{Registry, WorkloadError, cgroup, cgroup::Cgroup};
+use crate::enforcer::{Admission, Enforcer};
+
+/// The name that events give to what decides over such containers.
+pub const POLICY: &str = "unknown-containers";
+
+/// What becomes of code in such a container.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum Unknown {
+    /// It runs, and nothing says so.
+    #[default]
+    Allow,
+    /// It runs and is reported.
+    Audit,
+    /// It does not run.
+    Deny,
+}
+
+/// Where pods are made, and what becomes of those nobody has introduced.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Pods {
+    /// The cgroup, below the root of the hierarchy; made if it is not there yet.
+    pub cgroup: PathBuf,
+    /// Containers that start.
+    pub unknown: Unknown,
+    /// Whether that goes for containers too that ran before there was an agent.
+    pub running: bool,
+}
+
+impl Default for Pods {
+    fn default() -> Self {
+        Self { cgroup: "kubepods.slice".into(), unknown: Unknown::Allow, running: false }
+    }
+}
+
+impl Registry {
+    /// Has the kernel wait for containers as `pods` says, or no longer wait for any.
+    pub fn await_containers(&self, pods: Option<&Pods>) -> Result<(), WorkloadError> {
+        let Some(pods) = pods.filter(|pods| pods.unknown != Unknown::Allow) else { return self.wait_no_more() };
+        let directory = self.places.cgroups.join(pods.cgroup.strip_prefix("/").unwrap_or(&pods.cgroup));
+        fs::create_dir_all(&directory)
+            .map_err(|source| cgroup::CgroupError::Create { path: directory.clone(), source })?;
+        let parent = Cgroup::at(directory)?;
+        let deny = pods.unknown == Unknown::Deny;
+        let mut enforcer = self.enforcer();
+        let label = if let Some(label) = enforcer.pending()? {
+            enforcer.decide_pending(label, deny)?;
+            enforcer.enter(parent.id, label)?;
+            label
+        } else {
+            let runtime_mnt_ns = cgroup::mount_namespace(1)?;
+            let volumes = Vec::new();
+            let admission = Admission { cgroup: parent.id, root_dev: 0, runtime_mnt_ns, reach: false, volumes };
+            enforcer.await_containers(&admission, deny)?
+        };
+        enter_existing(&mut enforcer, &parent, label, pods.running)?;
+        drop(enforcer);
+        tracing::info!(?label, cgroup = %parent.directory.display(), unknown = ?pods.unknown, "waiting for pods");
+        self.set_pending(Some(label));
+        Ok(())
+    }
+
+    /// The slot stays, since tasks carry its label until they are asked anew; to end it would deny them everything.
+    fn wait_no_more(&self) -> Result<(), WorkloadError> {
+        let mut enforcer = self.enforcer();
+        let Some(label) = enforcer.pending()? else { return Ok(()) };
+        enforcer.decide_pending(label, false)?;
+        for (cgroup, owner) in enforcer.cgroups()? {
+            if owner == label {
+                enforcer.enter(cgroup, Label::NOBODY)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Says that the container of a process is in no workload: nobody waits for it any more.
+    pub(super) fn let_go(&self, pid: u32) -> Result<(), WorkloadError> {
+        if self.pending().is_none() {
+            return Ok(());
+        }
+        let cgroup = cgroup::of_process(&self.places.cgroups, pid)?;
+        let mut enforcer = self.enforcer();
+        enforcer.enter(cgroup.id, Label::NOBODY)?;
+        for below in cgroup.descendants()? {
+            enforcer.enter(below.id, Label::NOBODY)?;
+        }
+        Ok(())
+    }
+
+    /// How many cgroups of pods belong to nobody who was introduced; the pods' own are among them.
+    pub fn count_pending(&self) -> Result<usize, WorkloadError> {
+        let Some(pending) = self.pending() else { return Ok(0) };
+        Ok(self.enforcer().cgroups()?.iter().filter(|(_, label)| *label == pending).count())
+    }
+}
+
+/// Cgroups that are there already. A kubelet's hold no processes themselves; what runs is a container.
+fn enter_existing(
+    enforcer: &mut Enforcer,
+    parent: &Cgroup,
+    pending: Label,
+    running: bool,
+) -> Result<(), WorkloadError> {
+    let known: Vec<u64> = enforcer.cgroups()?.into_iter().map(|(cgroup, _)| cgroup).collect();
+    for cgroup in parent.descendants()? {
+        if known.contains(&cgroup.id) {
+            continue;
+        }
+        let label = if running || !cgroup.has_processes()? { pending } else { Label::NOBODY };
+        enforcer.enter(cgroup.id, label)?;
+    }
+    Ok(())
+}
