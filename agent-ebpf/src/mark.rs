@@ -14,7 +14,7 @@ use crate::{
 /// Tasks lie on cache lines of their own: `ARCH_MIN_TASKALIGN` is at least this on every supported machine.
 const ALIGNMENT_BITS: u32 = 6;
 const PLACE_BITS: u32 = PLACES.trailing_zeros();
-const SLOT_BITS: u32 = 12;
+const SLOT_BITS: u32 = 13;
 const INCARNATION_BITS: u32 = MAX_INCARNATION.trailing_ones();
 const LABEL_BITS: u32 = SLOT_BITS + INCARNATION_BITS;
 

@@ -97,7 +97,8 @@ impl ContainerSpec {
         })
     }
 
-    fn configuration(&self) -> Value {
+    /// Its `config.json`.
+    pub(crate) fn configuration(&self) -> Value {
         let mut mounts = vec![
             json!({"destination": "/proc", "type": "proc", "source": "proc"}),
             json!({"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755"]}),

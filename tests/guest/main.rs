@@ -28,6 +28,7 @@ mod network;
 mod no_bpf;
 mod offer;
 mod pods;
+mod scale;
 mod selftests;
 mod stage;
 mod stress;
@@ -71,7 +72,7 @@ fn test() -> ExitCode {
     arguments.test_threads = Some(1);
     let tests = match choices.first().map(String::as_str) {
         Some(NO_BPF) => no_bpf::tests(),
-        Some(PODS) => pods::tests(),
+        Some(PODS) => [pods::tests(), scale::tests()].into_iter().flatten().collect(),
         Some(_) => [bypass::baselines(), bypass::denials()].into_iter().flatten().collect(),
         // It takes two busy processors for ten minutes, so it is run where it is asked for.
         None if others.iter().any(|argument| argument.contains(UPHEAVAL)) => upheaval::tests(),

@@ -28,13 +28,19 @@ const BYPASSES: &str = "--bypasses";
 const REGISTRY: &str = "registry";
 /// Name of the test programs of the collector, and of the exporter against it.
 const COLLECTOR: &str = "collector";
+/// Tells [`PROGRAM`] to run what needs container runtimes.
+const PODS: &str = "--pods";
+/// Name of the tests of pods by a real containerd.
+const WORKLOADS: &str = "workloads";
 /// How long one guest may take; an emulated one is slow.
 const DEADLINE: Duration = Duration::from_mins(30);
+/// How long one may take that starts thousands of containers.
+const LONG: Duration = Duration::from_hours(2);
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Run only tests whose name contains this; `bypasses` runs every way around a policy, `registry` those against a real
-    /// registry, `collector` those of telemetry, and nothing else
+    /// registry, `collector` those of telemetry, `workloads` those of pods by a real containerd, and nothing else
     filter: Option<String>,
     /// Fail if docs/bypasses.md is not what these tests show, instead of writing it
     #[arg(long)]
@@ -70,8 +76,12 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCo
     }
     if filter == Some(bypasses::SUITE) {
         let guests = Guests::complete(workspace)?;
-        let runs = on_every_kernel(&guests, &[BYPASSES])?;
+        let runs = on_every_kernel(&guests, &[BYPASSES], DEADLINE)?;
         return conclude(workspace, &runs, arguments);
+    }
+    if filter == Some(WORKLOADS) {
+        let runs = on_every_kernel(&Guests::with_runtimes(workspace)?, &[PODS], LONG)?;
+        return Ok(if report(&runs, filter)? { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     step::shown("tests of this machine's programs", build::cargo(workspace, "test", &object).args(filter))?;
     step::shown("the kernel's decision against the reference evaluator", &mut build::decision(workspace, &["agree"])?)?;
@@ -80,8 +90,8 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCo
     }
     let guests = Guests::complete(workspace)?;
     let filter = filter.as_slice();
-    let mut runs = on_every_kernel(&guests, filter)?;
-    let without = guests.guest(Kernel::V6_12).lsm(Some(vm::LSM_WITHOUT_BPF)).prefix("6.12 without bpf | ");
+    let mut runs = on_every_kernel(&guests, filter, DEADLINE)?;
+    let without = guests.guest(Kernel::V6_12).lsm(Some(vm::LSM_WITHOUT_BPF)).prefix("6.12 without bpf | ").deadline(DEADLINE);
     runs.push(in_guest("Linux 6.12 without bpf", &without, &[&[NO_BPF], filter].concat()));
     conclude(workspace, &runs, arguments)
 }
@@ -111,13 +121,13 @@ fn of_packages(workspace: &Workspace, label: &str, packages: &[&str], targets: &
 }
 
 /// All kernels at a time: an emulated guest takes one processor, whatever there is.
-fn on_every_kernel(guests: &Guests, options: &[&str]) -> Result<Vec<Run>> {
+fn on_every_kernel(guests: &Guests, options: &[&str], deadline: Duration) -> Result<Vec<Run>> {
     thread::scope(|scope| {
         let running: Vec<_> = Kernel::ALL
             .into_iter()
             .map(|kernel| {
                 let guest = guests.guest(kernel);
-                scope.spawn(move || in_guest(&format!("Linux {kernel}"), &guest, options))
+                scope.spawn(move || in_guest(&format!("Linux {kernel}"), &guest.deadline(deadline), options))
             })
             .collect();
         running.into_iter().map(|run| run.join().map_err(|_panic| anyhow!("a guest's thread panicked"))).collect()
@@ -128,7 +138,7 @@ fn in_guest(name: &str, guest: &Guest, options: &[&str]) -> Run {
     step::heading(&format!("tests on {name}"));
     let started = Instant::now();
     let command: Vec<&str> = [PROGRAM].iter().chain(options).copied().collect();
-    let outcome = guest.clone().deadline(DEADLINE).hidden(bypasses::RESULT).run(&command);
+    let outcome = guest.clone().hidden(bypasses::RESULT).run(&command);
     let (tally, output) = match outcome {
         Ok(outcome) => (Tally::read(&outcome.output, outcome.status), outcome.output),
         Err(error) => (Err(error), String::new()),

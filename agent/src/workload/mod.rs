@@ -1,6 +1,7 @@
 //! Which containers run here, and what each of them may run.
 
 pub mod cgroup;
+mod compiled;
 pub mod hook;
 pub mod image;
 pub mod mounts;
@@ -17,6 +18,7 @@ use std::{
     collections::HashMap,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    time::{Duration, Instant},
 };
 
 use plimsoll_abi::Label;
@@ -24,6 +26,7 @@ use plimsoll_policy::{CompileError, CompiledPolicy, Policy, WorkloadFacts};
 
 use self::{
     cgroup::{Cgroup, CgroupError},
+    compiled::Compiled,
     image::{Image, ImageError, Images},
     mounts::{MountError, Overlay},
     reach::{Guarded, reaches_out},
@@ -32,6 +35,9 @@ use self::{
     volumes::VolumeError,
 };
 use crate::enforcer::{Admission, EnforceError, Enforcer, ListIdentity, Mounted};
+
+/// How often admissions look for workloads that have ended without a word.
+const ENDED_EVERY: Duration = Duration::from_secs(1);
 
 /// Why a container was not admitted, or a workload not switched.
 #[derive(Debug, thiserror::Error)]
@@ -123,6 +129,8 @@ pub struct Registry {
     enforcer: Mutex<Enforcer>,
     policies: RwLock<Arc<Vec<Policy>>>,
     workloads: RwLock<HashMap<Label, Arc<Workload>>>,
+    compiled: Mutex<Compiled>,
+    looked_for_ended: Mutex<Option<Instant>>,
     /// The slot of containers that nobody has introduced, if any are waited for.
     pending: RwLock<Option<Label>>,
 }
@@ -142,6 +150,8 @@ impl Registry {
             enforcer: Mutex::new(enforcer),
             policies: RwLock::new(Arc::new(policies)),
             workloads: RwLock::default(),
+            compiled: Mutex::default(),
+            looked_for_ended: Mutex::default(),
             pending: RwLock::default(),
         })
     }
@@ -179,7 +189,9 @@ impl Registry {
     /// `runtime` is a process in the runtime's mount namespace. Takes as long as reading the image's layers takes.
     pub fn admit(&self, state: &OciState, runtime: u32) -> Result<Admitted, WorkloadError> {
         state.validate()?;
-        self.drop_ended()?;
+        if self.looks_for_ended(&state.id) {
+            self.drop_ended()?;
+        }
         let facts = state.facts();
         let policies = self.policies();
         let Some(policy) = plimsoll_policy::select(&policies, &facts) else {
@@ -271,13 +283,16 @@ impl Registry {
             tracing::warn!(workload = %workload.id, "no policy selects this workload any more; it keeps the one it has");
             return Ok(());
         };
+        if policy.generation == workload.policy.generation {
+            return Ok(());
+        }
         // Who must have signed the SBOM may be what changed.
         let image = if workload.image.trust == policy.sbom {
             Arc::clone(&workload.image)
         } else {
             self.image(policy, &workload.facts, &workload.image.overlay)?
         };
-        let compiled = compile(policy, &image)?;
+        let compiled = self.compile(policy, &image)?;
         volumes::can_be_named(&compiled, &workload.volumes)?;
         self.enforcer().switch(workload.label, &identity(&image, &compiled), &compiled)?;
         let next = Workload {
@@ -310,8 +325,15 @@ impl Registry {
         overlay: &Overlay,
     ) -> Result<(Arc<Image>, Arc<CompiledPolicy>), WorkloadError> {
         let image = self.image(policy, facts, overlay)?;
-        let compiled = compile(policy, &image)?;
+        let compiled = self.compile(policy, &image)?;
         Ok((image, compiled))
+    }
+
+    fn compile(&self, policy: &Policy, image: &Image) -> Result<Arc<CompiledPolicy>, WorkloadError> {
+        let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        compiled
+            .get(policy, image)
+            .map_err(|source| WorkloadError::Compile { policy: policy.name.clone(), source })
     }
 
     fn image(&self, policy: &Policy, facts: &WorkloadFacts, overlay: &Overlay) -> Result<Arc<Image>, ImageError> {
@@ -331,6 +353,16 @@ impl Registry {
         let workload = Arc::new(Workload { id, label, cgroup: saved.cgroup, facts, volumes, image, policy });
         self.workloads.write().unwrap_or_else(PoisonError::into_inner).insert(label, Arc::clone(&workload));
         workload
+    }
+
+    /// Whether it is time to look for workloads that have ended: on a node with thousands, that costs more than an admission.
+    fn looks_for_ended(&self, id: &str) -> bool {
+        let mut looked = self.looked_for_ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = looked.is_none_or(|looked| looked.elapsed() > ENDED_EVERY);
+        if due {
+            *looked = Some(Instant::now());
+        }
+        due || self.all().iter().any(|workload| workload.id == id)
     }
 
     /// Workloads whose cgroup the kernel has seen removed: their runtime never said that they ended.
@@ -358,12 +390,6 @@ impl Registry {
             .map_err(|source| WorkloadError::MountInfo { pid: runtime, source })?;
         Ok(mounts::overlay_at(&mountinfo, &root)?)
     }
-}
-
-fn compile(policy: &Policy, image: &Image) -> Result<Arc<CompiledPolicy>, WorkloadError> {
-    plimsoll_policy::compile(policy, &image.inventory)
-        .map(Arc::new)
-        .map_err(|source| WorkloadError::Compile { policy: policy.name.clone(), source })
 }
 
 fn identity(image: &Image, policy: &CompiledPolicy) -> ListIdentity {

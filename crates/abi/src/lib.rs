@@ -32,7 +32,7 @@ pub use policy::{
 pub use stat::{STAT_COUNT, Stat};
 
 /// Version of every layout in this crate; part of the pin directory's name, so that two versions never share a map.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 /// Names of the maps, as the kernel object declares them and as they are pinned.
 pub mod map_names {

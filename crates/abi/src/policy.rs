@@ -1,11 +1,11 @@
 //! What the enforcer writes and the kernel matches against.
 
 /// Workloads a node can hold at once; the size of the slot array.
-pub const MAX_WORKLOADS: u32 = 4096;
+pub const MAX_WORKLOADS: u32 = 8192;
 /// Labelled tasks a node can hold at once. A fork beyond it is refused, never unlabelled.
 pub const MAX_TASKS: u32 = 262_144;
 /// Tenants one slot can have before the node restarts: labels are packed into 32 bits, and one must never speak for a later tenant.
-pub const MAX_INCARNATION: u32 = (1 << 20) - 1;
+pub const MAX_INCARNATION: u32 = (1 << 19) - 1;
 /// Size of the table that says which cgroups may be in a workload; a cgroup's place is its id modulo this.
 pub const CGROUP_MARKS: usize = 1 << 19;
 /// Size of the table in front of the tasks' labels.
@@ -284,7 +284,7 @@ const _: () = {
     assert!(size_of::<AllowValue>() == 8);
     assert!(size_of::<Label>() == 8);
     assert!(size_of::<TaskMark>() == 16);
-    assert!(MAX_WORKLOADS <= 1 << 12 && MAX_INCARNATION < 1 << 20);
+    assert!(MAX_WORKLOADS <= 1 << 13 && MAX_INCARNATION < 1 << 19);
     assert!(size_of::<WorkloadRecord>() == 24);
     assert!(size_of::<Offsets>() == 63 * 8);
 };

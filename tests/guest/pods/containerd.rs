@@ -78,7 +78,7 @@ fn configuration(specification: &Path) -> String {
     let handler = |name: &str, program: &str, base: &str| {
         format!(
             "[{cri}.containerd.runtimes.{name}]\nruntime_type = \"io.containerd.runc.v2\"\n\
-             pod_annotations = [\"dev.plimsoll.*\"]\ncontainer_annotations = [\"dev.plimsoll.*\"]\n\
+container_annotations = [\"dev.plimsoll.*\", \"dev.plimsoll.label/*\"]\n\
              base_runtime_spec = \"{base}\"\n[{cri}.containerd.runtimes.{name}.options]\nBinaryName = \"{program}\"\n"
         )
     };

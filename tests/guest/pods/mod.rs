@@ -3,6 +3,7 @@
 
 mod containerd;
 mod cri;
+mod pending;
 
 use std::{
     collections::BTreeMap,
@@ -46,32 +47,43 @@ const ENTRYPOINT: [&str; 3] =
 const BREACH: i32 = 42;
 
 pub(crate) fn tests() -> Vec<Trial> {
-    vec![
+    let mut tests = vec![
         trial("pods::an_unenforced_entrypoint_runs_what_it_drops", unenforced),
         trial("pods::500_containers_of_runc", || many("hooked", false)),
         trial("pods::500_containers_of_runc_while_the_agent_dies", || many("hooked", true)),
         trial("pods::500_containers_of_crun", || many("crun", false)),
         trial("pods::start_latency", latency),
-    ]
+    ];
+    tests.extend(pending::tests());
+    tests
 }
 
 /// containerd, a collector, and an agent that knows the test image.
 struct Cluster {
     containerd: Containerd,
-    _collector: Collector,
+    collector: Collector,
     node: Node,
     agent: Agent,
 }
 
 impl Cluster {
-    fn start() -> Result<Self> {
+    /// `settings` are lines of the agent's configuration.
+    fn start(settings: &str) -> Result<Self> {
         let directory = Path::new(DIRECTORY);
-        let node = Node::new(directory, 0, &image_digest()?, Path::new(SBOM), "")?;
+        let node = new_node(settings)?;
         node.write_policy("pods.yaml", &policy(SUITE, "Enforce"))?;
         let collector = Collector::start(directory)?;
         let agent = node.start_agent()?;
         let containerd = Containerd::start(&hooks(&node.socket()))?;
-        Ok(Self { containerd, _collector: collector, node, agent })
+        Ok(Self { containerd, collector, node, agent })
+    }
+
+    /// Ends the agent, and starts it with other settings.
+    fn restart_agent(&mut self, settings: &str) -> Result<()> {
+        self.agent.daemon.kill()?;
+        self.node = new_node(settings)?;
+        self.agent = self.node.start_agent()?;
+        Ok(())
     }
 
     /// Ends everything, and detaches the programs.
@@ -81,6 +93,10 @@ impl Cluster {
         agent.daemon.kill()?;
         node.detach()
     }
+}
+
+fn new_node(settings: &str) -> Result<Node> {
+    Node::new(Path::new(DIRECTORY), 0, &image_digest()?, Path::new(SBOM), settings)
 }
 
 /// What a policy selects by, and the image's digest.
@@ -93,7 +109,7 @@ fn annotations() -> Result<BTreeMap<String, String>> {
 
 /// The control: without hooks, what is dropped runs.
 fn unenforced() -> Result<()> {
-    let cluster = Cluster::start()?;
+    let cluster = Cluster::start("")?;
     let mut runtimes = cluster.containerd.connect()?;
     let pod = runtimes.run_pod(PodConfig::new("calm", "default", &BTreeMap::new()), "plain")?;
     let code = run(&mut runtimes, &pod, 0, &annotations()?)?;
@@ -112,7 +128,7 @@ struct Tally {
 }
 
 fn many(handler: &str, deaths: bool) -> Result<()> {
-    let mut cluster = Cluster::start()?;
+    let mut cluster = Cluster::start("")?;
     let tally = Tally::default();
     let over = AtomicBool::new(false);
     let killed = thread::scope(|scope| {
@@ -208,7 +224,7 @@ fn kill_again_and_again(
 
 /// Starts with and without hooks, by turns.
 fn latency() -> Result<()> {
-    let cluster = Cluster::start()?;
+    let cluster = Cluster::start("")?;
     let mut runtimes = cluster.containerd.connect()?;
     let (known, unknown) = (annotations()?, BTreeMap::new());
     let mut pods = Vec::new();
