@@ -186,6 +186,11 @@ impl Enforcer {
         }
     }
 
+    /// Adds a cgroup to a workload in force.
+    pub fn enter(&mut self, cgroup: u64, label: Label) -> Result<(), EnforceError> {
+        Ok(self.maps.cgroups.insert(cgroup, label)?)
+    }
+
     /// Puts a workload that is in force under another policy, without a gap.
     pub fn switch(
         &mut self,
