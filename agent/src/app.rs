@@ -14,7 +14,7 @@ use plimsoll_rootfs::LayerCache;
 use tokio::{
     io::unix::AsyncFd,
     signal::unix::{Signal, SignalKind, signal},
-    sync::watch,
+    sync::{mpsc, watch},
     time::{MissedTickBehavior, interval},
 };
 
@@ -25,7 +25,7 @@ use crate::{
     event::{DecodeError, Decoded, decode},
     export::Export,
     metrics::Metrics,
-    policies,
+    nri, policies,
     sensor::{
         Sensor, canary,
         guard::{Absence, Guard, GuardError},
@@ -34,6 +34,8 @@ use crate::{
     },
     workload::{
         Places, Registry,
+        admissions::Admissions,
+        cri::Cri,
         image::Images,
         parser::{self, Parser},
         reach::Guarded,
@@ -48,6 +50,8 @@ const TICK: Duration = Duration::from_millis(200);
 const LOSS_REPORTS: Duration = Duration::from_secs(2);
 /// Records taken from a ring before others get their turn.
 const BATCH: usize = 512;
+/// Reports about running containers that may wait.
+const EXAMINED: usize = 4096;
 
 /// Runs the agent. Returns once it was told to stop; enforcement goes on without it.
 pub async fn run(config: Config) -> anyhow::Result<()> {
@@ -79,6 +83,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     registry.await_containers(config.pods.as_ref()).context("cannot wait for pods")?;
     // SAFETY: the ring owns its descriptor and keeps it open as long as it lives; nothing takes it out.
     let denials = unsafe { AsyncFd::register(Watched(denials)) }.context("cannot watch the ring of denials")?;
+    let (reports, examined) = mpsc::channel(EXAMINED);
     let mut reader = Reader {
         registry: Arc::clone(&registry),
         export,
@@ -87,19 +92,25 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         denials,
         telemetry: maps.telemetry,
         guard,
+        examined,
     };
     for event in waiting {
         reader.take(event);
     }
     let server =
         Server::bind(&config.socket).with_context(|| format!("cannot listen on `{}`", config.socket.display()))?;
-    let serving = tokio::spawn(server.serve(registry, metrics.clone()));
+    let admissions = Arc::new(admissions(&config, registry, &metrics, reports)?);
+    let serving = tokio::spawn(server.serve(Arc::clone(&admissions)));
     // Only now is everything there that is to be protected.
     protect(&mut reader.guard, &config)?;
+    // The runtime's containers get hooks, which somebody must answer.
+    let plugin =
+        config.nri.clone().map(|nri| tokio::spawn(nri::run(nri, config.socket.clone(), admissions, metrics.clone())));
     metrics.ready.set(1);
     readiness.set();
     reader.run(&config, hangups).await?;
     serving.abort();
+    plugin.inspect(tokio::task::JoinHandle::abort);
     drop(stop);
     reader.export.finish().await;
     tracing::info!("stopped; enforcement goes on");
@@ -126,6 +137,22 @@ fn places(config: &Config) -> Places {
         state: config.state.clone(),
         guarded: guarded(config),
     }
+}
+
+/// The way in for containers, whoever introduces them.
+fn admissions(
+    config: &Config,
+    registry: Arc<Registry>,
+    metrics: &Metrics,
+    reports: mpsc::Sender<Decoded>,
+) -> anyhow::Result<Admissions> {
+    let images = config.cri.as_ref().map(|cri| Cri::new(cri, &config.host)).transpose()?;
+    if config.nri.is_some() && images.is_none() {
+        tracing::warn!(
+            "`nri` without `cri`: nothing says which image a container has, so that none under a policy can start"
+        );
+    }
+    Ok(Admissions::new(registry, images, config.host.clone(), metrics.clone(), reports))
 }
 
 /// Where SBOMs come from and what parses them.
@@ -211,6 +238,8 @@ struct Reader {
     denials: AsyncFd<Watched>,
     telemetry: Ring,
     guard: Guard,
+    /// What was found in containers that ran before they were under a policy.
+    examined: mpsc::Receiver<Decoded>,
 }
 
 impl Reader {
@@ -225,6 +254,7 @@ impl Reader {
                 _ = hangups.recv() => reload(config, &self.registry, &self.metrics),
                 _ = ticks.tick() => self.tick(),
                 _ = reports.tick() => self.report(),
+                Some(found) = self.examined.recv() => self.hand_on(Ok(found)),
                 ready = self.denials.readable_mut() => {
                     let mut ready = ready?;
                     let batch = read_batch(&mut ready.get_inner_mut().0);

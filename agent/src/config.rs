@@ -67,8 +67,47 @@ pub struct Config {
     /// The file itself.
     #[serde(skip)]
     pub file: Option<PathBuf>,
+    /// The container runtime tells of its containers; without it hooks have to.
+    pub nri: Option<Nri>,
+    /// The container runtime tells which image a container has; without it annotations have to.
+    pub cri: Option<Cri>,
     /// Where events go; without it they are only counted.
     pub collector: Option<Collector>,
+}
+
+/// The container runtime's plugin interface.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Nri {
+    /// The runtime's socket.
+    pub socket: PathBuf,
+    /// The agent's program, as the runtime sees it: containers get it as a hook.
+    pub hook: PathBuf,
+}
+
+impl Default for Nri {
+    fn default() -> Self {
+        Self { socket: "/var/run/nri/nri.sock".into(), hook: "/usr/bin/plimsoll-agent".into() }
+    }
+}
+
+/// The container runtime's service for Kubernetes.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Cri {
+    /// The runtime's socket.
+    pub endpoint: PathBuf,
+    /// Its store of manifests, as the runtime sees it. One that is not there only leaves indexes unresolved.
+    pub content: PathBuf,
+}
+
+impl Default for Cri {
+    fn default() -> Self {
+        Self {
+            endpoint: "/run/containerd/containerd.sock".into(),
+            content: "/var/lib/containerd/io.containerd.content.v1.content".into(),
+        }
+    }
 }
 
 /// Entries of the kernel's tables. Memory is taken as entries are made. Tables outlive agents, so that a change counts from the
@@ -186,6 +225,8 @@ impl Default for Config {
             admin: SocketAddr::from(([127, 0, 0, 1], 9464)),
             capacity: Capacity::default(),
             file: None,
+            nri: None,
+            cri: None,
             collector: None,
         }
     }
@@ -241,6 +282,20 @@ mod tests {
         assert_eq!((shipped.socket, shipped.pins, shipped.host), (socket, pins, host));
         assert_eq!((shipped.cgroups, shipped.admin), (cgroups, admin));
         assert_eq!(shipped.collector.unwrap().spool_bytes, default_spool());
+    }
+
+    #[test]
+    fn the_optional_sections_that_are_shown_state_their_defaults() {
+        let shown = include_str!("../../deploy/agent.yaml").replace("\n# ", "\n").replace("\n#   ", "\n  ");
+        let section = |name: &str| {
+            let after = shown.split_once(&format!("\n{name}:\n")).unwrap().1;
+            let lines = after.lines().take_while(|line| line.starts_with("  "));
+            format!("{name}:\n{}\n", lines.collect::<Vec<_>>().join("\n"))
+        };
+        assert_eq!(parse(&section("nri")).unwrap().nri, Some(Nri::default()));
+        assert_eq!(parse(&section("cri")).unwrap().cri, Some(Cri::default()));
+        assert_eq!(parse("nri: {}\n").unwrap().nri, Some(Nri::default()));
+        assert_eq!(parse("node: a\n").unwrap().nri, None);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The node agent: from an image's SBOM to the kernel's allowlist, and from the kernel's events to the collector.
 //!
 //! ```text
-//! hook ─> workload ─> (rootfs + sbom) ─> policy::compile ─> enforcer ─> kernel maps
+//! nri, hook ─> workload ─> (rootfs + sbom) ─> policy::compile ─> enforcer ─> kernel maps
 //! kernel rings ─> sensor ─> event ─> explain ─> exporter ─> collector
 //! ```
 //! Policy goes down, facts go up; nothing on the lower line can change a verdict.
@@ -16,6 +16,7 @@ pub mod explain;
 pub mod export;
 pub mod exporter;
 pub mod metrics;
+pub mod nri;
 pub mod policies;
 pub mod sensor;
 pub mod workload;

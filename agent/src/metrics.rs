@@ -10,7 +10,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::sensor::maps::Stats;
+use crate::{sensor::maps::Stats, workload::examine::Examined};
 
 /// What became of a container that a hook introduced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -30,11 +30,102 @@ pub struct AdmissionLabels {
     pub outcome: Admission,
 }
 
+/// What became of a container that the runtime told of, beside those that its hooks introduce.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum Reconciled {
+    /// It was a workload before.
+    AlreadyKnown,
+    /// Under a policy from now on.
+    Admitted,
+    /// No policy selects it; it runs without enforcement.
+    Unselected,
+    /// It runs without enforcement although a policy may select it; one that was about to start does not.
+    Failed,
+}
+
+/// Labels of containers that the runtime told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ReconciledLabels {
+    /// The outcome.
+    pub outcome: Reconciled,
+}
+
+/// What the agent answered when the runtime created a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum Creation {
+    /// It has the agent's hooks.
+    Adjusted,
+    /// It is not created.
+    Refused,
+}
+
+/// Labels of creations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CreationLabels {
+    /// The outcome.
+    pub outcome: Creation,
+}
+
+/// What happens with the registration at the container runtime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum Registration {
+    /// Registered.
+    Begun,
+    /// Registered no longer, or an attempt failed.
+    Ended,
+}
+
+/// Labels of registrations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RegistrationLabels {
+    /// What happened.
+    pub outcome: Registration,
+}
+
+/// What came of asking for an image's digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum DigestLookup {
+    /// The runtime told.
+    Resolved,
+    /// It is not a container of the runtime that is asked.
+    NotOfCri,
+    /// The digest is not known: a container that a policy could select does not start.
+    Failed,
+}
+
+/// Labels of questions for digests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct DigestLabels {
+    /// The outcome.
+    pub outcome: DigestLookup,
+}
+
+/// Labels of code that was loaded before a policy was in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ExaminedLabels {
+    /// What was found.
+    pub outcome: Examined,
+}
+
 /// What the agent counts itself.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics {
     /// Containers introduced.
     pub admissions: Family<AdmissionLabels, Counter>,
+    /// Containers the runtime told of that no hook introduces.
+    pub reconciled: Family<ReconciledLabels, Counter>,
+    /// Containers created while the agent was registered with the runtime.
+    pub nri_creations: Family<CreationLabels, Counter>,
+    /// 1 while the agent is registered with the runtime.
+    pub nri_registered: Gauge,
+    /// Registrations and their ends.
+    pub nri_registrations: Family<RegistrationLabels, Counter>,
+    /// Images whose digest was asked for.
+    pub digest_lookups: Family<DigestLabels, Counter>,
+    /// Programs and executable mappings that were there before a policy was in force.
+    pub examined: Family<ExaminedLabels, Counter>,
+    /// Deviations among them for which there was no room on the way to the collector.
+    pub examined_unreported: Counter,
     /// Policy reloads that were taken.
     pub reloads: Counter,
     /// Policy reloads that were refused; the earlier policies stay in force.
@@ -69,6 +160,13 @@ impl Metrics {
         let mut registry = Registry::with_prefix("plimsoll");
         let all = self.clone();
         registry.register("admissions", "Containers introduced by a hook, by outcome", all.admissions);
+        registry.register("reconciled", "Containers that the runtime told of, by outcome", all.reconciled);
+        registry.register("nri_creations", "Containers created under the agent's eyes, by outcome", all.nri_creations);
+        registry.register("nri_registered", "1 while registered with the container runtime", all.nri_registered);
+        registry.register("nri_registrations", "Registrations with the container runtime", all.nri_registrations);
+        registry.register("image_digest_lookups", "Images whose digest was asked for", all.digest_lookups);
+        registry.register("examined_mappings", "Code loaded before a policy was in force", all.examined);
+        registry.register("examined_unreported", "Deviations of it that became no event", all.examined_unreported);
         registry.register("policy_reloads", "Policy reloads taken", all.reloads);
         registry.register(
             "policy_reloads_rejected",

@@ -42,7 +42,7 @@ impl Node {
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         let key = Key::new();
         fs::write(directory.path().join("keys/release.pub"), key.public_pem()).unwrap();
-        let overlay = Overlay { dev: 0, layers: vec![layer] };
+        let overlay = Overlay { dev: 0, layers: vec![layer], upper: None };
         Self { directory, key, overlay, image: Sha256::of(b"the image's manifest") }
     }
 

@@ -105,7 +105,11 @@ fn edit(node: &Node, agent: &Agent, member: &Member) -> Result<()> {
 /// The policy of an image; what is not listed runs, audited, from the last edit of each on.
 fn document(image: usize, edit: usize) -> String {
     let mode = if edit + IMAGES > EDITS { "Monitor" } else { "Enforce" };
-    policy_with(&format!("scale-{image}"), mode, &format!("  network:\n    egress: [{{cidr: 10.0.0.0/8, ports: [{}]}}]\n", 1000 + edit))
+    policy_with(
+        &format!("scale-{image}"),
+        mode,
+        &format!("  network:\n    egress: [{{cidr: 10.0.0.0/8, ports: [{}]}}]\n", 1000 + edit),
+    )
 }
 
 /// An image of small scripts.
@@ -127,7 +131,8 @@ impl Image {
         for file in 0..FILES {
             fs::write(layer.join(format!("opt/{file}")), format!("#!/bin/sh\necho {number} {file}\n"))?;
         }
-        let made = Command::new("sh").args(["-c", "chmod 755 opt/* && sha256sum opt/*"]).current_dir(&layer).output()?;
+        let made =
+            Command::new("sh").args(["-c", "chmod 755 opt/* && sha256sum opt/*"]).current_dir(&layer).output()?;
         let sums = String::from_utf8(made.stdout)?;
         ensure!(sums.lines().count() == FILES, "sha256sum: {}", String::from_utf8_lossy(&made.stderr));
         let sbom = base.join("sbom.json");
@@ -198,8 +203,7 @@ fn introduce(node: &Node, member: &Member, image: &Image, number: usize) -> Resu
         (DIGEST_ANNOTATION, image.digest.clone()),
         ("dev.plimsoll.label/suite", format!("scale-{}", image.number)),
     ]);
-    let state =
-        json!({"id": format!("scale-{number}"), "pid": member.0.id(), "bundle": image.bundle, "annotations": annotations});
+    let state = json!({"id": format!("scale-{number}"), "pid": member.0.id(), "bundle": image.bundle, "annotations": annotations});
     let mut stream = UnixStream::connect(node.socket())?;
     writeln!(stream, "{}", json!({"stage": "create-runtime", "state": state}))?;
     let mut answer = String::new();

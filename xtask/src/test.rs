@@ -91,7 +91,8 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCo
     let guests = Guests::complete(workspace)?;
     let filter = filter.as_slice();
     let mut runs = on_every_kernel(&guests, filter, DEADLINE)?;
-    let without = guests.guest(Kernel::V6_12).lsm(Some(vm::LSM_WITHOUT_BPF)).prefix("6.12 without bpf | ").deadline(DEADLINE);
+    let without =
+        guests.guest(Kernel::V6_12).lsm(Some(vm::LSM_WITHOUT_BPF)).prefix("6.12 without bpf | ").deadline(DEADLINE);
     runs.push(in_guest("Linux 6.12 without bpf", &without, &[&[NO_BPF], filter].concat()));
     conclude(workspace, &runs, arguments)
 }

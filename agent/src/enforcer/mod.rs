@@ -257,7 +257,7 @@ impl Enforcer {
         Ok(self.maps.slots.switch(label.slot, pending_state(deny))?)
     }
 
-    /// Enters one more cgroup under a label.
+    /// Adds a cgroup to a workload in force, or says that it is nobody's.
     pub fn enter(&mut self, cgroup: u64, label: Label) -> Result<(), EnforceError> {
         Ok(self.maps.cgroups.insert(cgroup, label)?)
     }

@@ -1,7 +1,11 @@
 //! Which containers run here, and what each of them may run.
 
+pub mod admissions;
 pub mod cgroup;
 mod compiled;
+pub mod content;
+pub mod cri;
+pub mod examine;
 pub mod hook;
 pub mod image;
 pub mod mounts;
@@ -16,7 +20,7 @@ pub mod volumes;
 
 use std::{
     collections::HashMap,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::{Duration, Instant},
 };
@@ -25,7 +29,7 @@ use plimsoll_abi::Label;
 use plimsoll_policy::{CompileError, CompiledPolicy, Policy, WorkloadFacts};
 
 use self::{
-    cgroup::{Cgroup, CgroupError},
+    cgroup::CgroupError,
     compiled::Compiled,
     image::{Image, ImageError, Images},
     mounts::{MountError, Overlay},
@@ -87,6 +91,15 @@ pub struct Workload {
     pub image: Arc<Image>,
     /// What is in force.
     pub policy: Arc<CompiledPolicy>,
+}
+
+/// How far a container's first process has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entered {
+    /// It has its mounts, and still the runtime's root: a hook runs.
+    NotYet,
+    /// Its root is the container's, whose program may run already.
+    Root,
 }
 
 /// What became of a container that was introduced.
@@ -185,26 +198,29 @@ impl Registry {
         Arc::clone(&self.policies.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Puts a container that is being created under its policy. When this returns, the kernel holds the allowlist.
+    /// Puts a container under its policy. When this returns, the kernel holds the allowlist.
     /// `runtime` is a process in the runtime's mount namespace. Takes as long as reading the image's layers takes.
-    pub fn admit(&self, state: &OciState, runtime: u32) -> Result<Admitted, WorkloadError> {
+    pub fn admit(&self, state: &OciState, runtime: u32, entered: Entered) -> Result<Admitted, WorkloadError> {
         state.validate()?;
         if self.looks_for_ended(&state.id) {
-            self.drop_ended()?;
+            self.forget_ended()?;
         }
         let facts = state.facts();
         let policies = self.policies();
         let Some(policy) = plimsoll_policy::select(&policies, &facts) else {
-            self.let_go(state.pid)?;
+            self.let_go(state)?;
             return Ok(Admitted::Unselected);
         };
-        let place = cgroup::of_process(&self.places.cgroups, state.pid)?;
         let overlay = self.overlay(state, runtime)?;
         let (image, compiled) = self.prepare(policy, &facts, &overlay)?;
-        let volumes = volumes::volumes(state.pid, &state.root(&self.places.host)?, overlay.dev)?;
+        let (directory, root) = match entered {
+            Entered::NotYet => (cgroup::directory(&self.places.cgroups, state.pid)?, state.root(&self.places.host)?),
+            Entered::Root => (self.cgroup_of(state.pid, &state.id)?, PathBuf::from("/")),
+        };
+        let volumes = volumes::volumes(state.pid, &root, overlay.dev)?;
         volumes::can_be_named(&compiled, &volumes)?;
         let admission = Admission {
-            cgroup: place.id,
+            cgroup: cgroup::id(&directory)?,
             root_dev: overlay.dev,
             runtime_mnt_ns: cgroup::mount_namespace(runtime)?,
             reach: reaches_out(&state.config(&self.places.host)?, &self.places.guarded),
@@ -213,12 +229,26 @@ impl Registry {
         let cgroup = admission.cgroup;
         let label = self.enforcer().admit(&admission, &identity(&image, &compiled), &compiled)?;
         let saved = Saved { state: state.clone(), overlay, volumes, cgroup, label: label.into() };
-        let saved_whole = self.enter_below(&place, label).and_then(|()| Ok(self.store.save(&saved)?));
-        if let Err(error) = saved_whole {
+        let entered = if entered == Entered::Root { self.enter_below(&directory, label) } else { Ok(()) };
+        let kept = entered.and_then(|()| Ok(self.store.save(&saved)?));
+        if let Err(error) = kept {
             self.enforcer().dismiss(label)?;
             return Err(error);
         }
         Ok(Admitted::Selected(self.insert(&saved, facts, image, compiled)))
+    }
+
+    /// The cgroup of a running container, whatever cgroup below it its first process is in now.
+    pub fn cgroup_of(&self, pid: u32, id: &str) -> Result<PathBuf, CgroupError> {
+        Ok(cgroup::of_container(&self.places.cgroups, &cgroup::directory(&self.places.cgroups, pid)?, id))
+    }
+
+    /// Enters cgroups that a running container has made: the kernel does that only for those to come.
+    fn enter_below(&self, directory: &Path, label: Label) -> Result<(), WorkloadError> {
+        for below in cgroup::below(directory, cgroup::MAX_BELOW)? {
+            self.enforcer().enter(cgroup::id(&below)?, label)?;
+        }
+        Ok(())
     }
 
     /// Forgets a container that has ended. Returns whether it was known.
@@ -261,14 +291,6 @@ impl Registry {
         }
         self.release_hooks();
         outcome
-    }
-
-    /// Cgroups that a container has made already: one that was found running may have.
-    fn enter_below(&self, cgroup: &Cgroup, label: Label) -> Result<(), WorkloadError> {
-        for below in cgroup.descendants()? {
-            self.enforcer().enter(below.id, label)?;
-        }
-        Ok(())
     }
 
     fn release_hooks(&self) {
@@ -331,9 +353,7 @@ impl Registry {
 
     fn compile(&self, policy: &Policy, image: &Image) -> Result<Arc<CompiledPolicy>, WorkloadError> {
         let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
-        compiled
-            .get(policy, image)
-            .map_err(|source| WorkloadError::Compile { policy: policy.name.clone(), source })
+        compiled.get(policy, image).map_err(|source| WorkloadError::Compile { policy: policy.name.clone(), source })
     }
 
     fn image(&self, policy: &Policy, facts: &WorkloadFacts, overlay: &Overlay) -> Result<Arc<Image>, ImageError> {
@@ -365,8 +385,8 @@ impl Registry {
         due || self.all().iter().any(|workload| workload.id == id)
     }
 
-    /// Workloads whose cgroup the kernel has seen removed: their runtime never said that they ended.
-    fn drop_ended(&self) -> Result<(), WorkloadError> {
+    /// Forgets workloads whose cgroup the kernel has seen removed: their runtime never said that they ended.
+    pub fn forget_ended(&self) -> Result<(), WorkloadError> {
         let live = self.enforcer().found()?;
         for workload in self.all() {
             if !live.iter().any(|found| found.label == workload.label) {

@@ -30,6 +30,9 @@ pub struct Overlay {
     pub dev: u32,
     /// Layer directories, topmost first.
     pub layers: Vec<PathBuf>,
+    /// Where what the container writes goes; none if it can write nothing.
+    #[serde(default)]
+    pub upper: Option<PathBuf>,
 }
 
 /// Finds the overlay mounted at `root`. Of several mounts stacked there the last one counts.
@@ -120,7 +123,9 @@ impl Mount {
             return Err(MountError::NoLayers(self.point));
         }
         let layers = layers.into_iter().map(|layer| absolute(layer, upper.as_deref(), &self.point));
-        Ok(Overlay { dev: self.dev, layers: layers.collect::<Result<_, _>>()? })
+        let layers = layers.collect::<Result<_, _>>()?;
+        // A relative one says nothing; layers that are relative to it were refused before.
+        Ok(Overlay { dev: self.dev, layers, upper: upper.filter(|upper| upper.is_absolute()) })
     }
 
     fn unsupported(&self, option: &[u8]) -> MountError {
@@ -233,7 +238,8 @@ mod tests {
     fn lower_directories_come_topmost_first() {
         let text = line("/other", "ext4", "rw")
             + &line("/run/c/rootfs", "overlay", "rw,lowerdir=/l/2:/l/1,upperdir=/u,workdir=/w");
-        assert_eq!(find(&text).unwrap(), Overlay { dev: 47, layers: vec!["/l/2".into(), "/l/1".into()] });
+        let expected = Overlay { dev: 47, layers: vec!["/l/2".into(), "/l/1".into()], upper: Some("/u".into()) };
+        assert_eq!(find(&text).unwrap(), expected);
     }
 
     #[test]

@@ -3,16 +3,22 @@
 //! Every cgroup made below a configured one belongs, from its first moment, to a slot of its own kind, until the container's
 //! runtime introduces it. Then its tasks are asked anew whose they are.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
-use plimsoll_abi::Label;
+use plimsoll_abi::{Label, MAX_WORKLOADS};
 use serde::Deserialize;
 
-use super::{Registry, WorkloadError, cgroup, cgroup::Cgroup};
+use super::{Registry, WorkloadError, cgroup, spec::OciState};
 use crate::enforcer::{Admission, Enforcer};
 
 /// The name that events give to what decides over such containers.
 pub const POLICY: &str = "unknown-containers";
+
+/// Cgroups below the configured one that an agent takes in when it starts.
+const MAX_CGROUPS: usize = 4 * MAX_WORKLOADS as usize;
 
 /// What becomes of code in such a container.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -51,22 +57,22 @@ impl Registry {
         let directory = self.places.cgroups.join(pods.cgroup.strip_prefix("/").unwrap_or(&pods.cgroup));
         fs::create_dir_all(&directory)
             .map_err(|source| cgroup::CgroupError::Create { path: directory.clone(), source })?;
-        let parent = Cgroup::at(directory)?;
+        let parent = cgroup::id(&directory)?;
         let deny = pods.unknown == Unknown::Deny;
         let mut enforcer = self.enforcer();
         let label = if let Some(label) = enforcer.pending()? {
             enforcer.decide_pending(label, deny)?;
-            enforcer.enter(parent.id, label)?;
+            enforcer.enter(parent, label)?;
             label
         } else {
             let runtime_mnt_ns = cgroup::mount_namespace(1)?;
             let volumes = Vec::new();
-            let admission = Admission { cgroup: parent.id, root_dev: 0, runtime_mnt_ns, reach: false, volumes };
+            let admission = Admission { cgroup: parent, root_dev: 0, runtime_mnt_ns, reach: false, volumes };
             enforcer.await_containers(&admission, deny)?
         };
-        enter_existing(&mut enforcer, &parent, label, pods.running)?;
+        enter_existing(&mut enforcer, &directory, label, pods.running)?;
         drop(enforcer);
-        tracing::info!(?label, cgroup = %parent.directory.display(), unknown = ?pods.unknown, "waiting for pods");
+        tracing::info!(?label, cgroup = %directory.display(), unknown = ?pods.unknown, "waiting for pods");
         self.set_pending(Some(label));
         Ok(())
     }
@@ -84,18 +90,14 @@ impl Registry {
         Ok(())
     }
 
-    /// Says that the container of a process is in no workload: nobody waits for it any more.
-    pub(super) fn let_go(&self, pid: u32) -> Result<(), WorkloadError> {
+    /// Says that a container is in no workload: nobody waits for it any more.
+    pub(super) fn let_go(&self, state: &OciState) -> Result<(), WorkloadError> {
         if self.pending().is_none() {
             return Ok(());
         }
-        let cgroup = cgroup::of_process(&self.places.cgroups, pid)?;
-        let mut enforcer = self.enforcer();
-        enforcer.enter(cgroup.id, Label::NOBODY)?;
-        for below in cgroup.descendants()? {
-            enforcer.enter(below.id, Label::NOBODY)?;
-        }
-        Ok(())
+        let directory = self.cgroup_of(state.pid, &state.id)?;
+        self.enforcer().enter(cgroup::id(&directory)?, Label::NOBODY)?;
+        self.enter_below(&directory, Label::NOBODY)
     }
 
     /// How many cgroups of pods belong to nobody who was introduced; the pods' own are among them.
@@ -106,19 +108,15 @@ impl Registry {
 }
 
 /// Cgroups that are there already. A kubelet's hold no processes themselves; what runs is a container.
-fn enter_existing(
-    enforcer: &mut Enforcer,
-    parent: &Cgroup,
-    pending: Label,
-    running: bool,
-) -> Result<(), WorkloadError> {
+fn enter_existing(enforcer: &mut Enforcer, parent: &Path, pending: Label, running: bool) -> Result<(), WorkloadError> {
     let known: Vec<u64> = enforcer.cgroups()?.into_iter().map(|(cgroup, _)| cgroup).collect();
-    for cgroup in parent.descendants()? {
-        if known.contains(&cgroup.id) {
+    for directory in cgroup::below(parent, MAX_CGROUPS)? {
+        let id = cgroup::id(&directory)?;
+        if known.contains(&id) {
             continue;
         }
-        let label = if running || !cgroup.has_processes()? { pending } else { Label::NOBODY };
-        enforcer.enter(cgroup.id, label)?;
+        let label = if running || !cgroup::has_processes(&directory)? { pending } else { Label::NOBODY };
+        enforcer.enter(id, label)?;
     }
     Ok(())
 }

@@ -16,10 +16,9 @@ use tokio::{
 };
 
 use super::{
-    Admitted, Registry,
+    admissions::Admissions,
     hook::{Answer, MAX_LINE, Request, Stage},
 };
-use crate::metrics::{Admission, AdmissionLabels, Metrics};
 
 /// Connections served at once; further ones wait in the socket's backlog.
 const CONNECTIONS: usize = 64;
@@ -50,15 +49,15 @@ impl Server {
     }
 
     /// Serves for ever.
-    pub async fn serve(self, registry: Arc<Registry>, metrics: Metrics) -> io::Result<()> {
+    pub async fn serve(self, admissions: Arc<Admissions>) -> io::Result<()> {
         tracing::info!(socket = %self.path.display(), "waiting for containers");
         let places = Arc::new(Semaphore::new(CONNECTIONS));
         loop {
             let (stream, _) = self.listener.accept().await?;
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { return Ok(()) };
-            let (registry, metrics) = (Arc::clone(&registry), metrics.clone());
+            let admissions = Arc::clone(&admissions);
             tokio::spawn(async move {
-                if let Err(error) = answer(stream, registry, metrics).await {
+                if let Err(error) = answer(stream, admissions).await {
                     // The hook then fails, and the container does not start.
                     tracing::warn!(%error, "a hook's connection failed");
                 }
@@ -68,16 +67,13 @@ impl Server {
     }
 }
 
-async fn answer(mut stream: UnixStream, registry: Arc<Registry>, metrics: Metrics) -> io::Result<()> {
+async fn answer(mut stream: UnixStream, admissions: Arc<Admissions>) -> io::Result<()> {
     let peer = stream.peer_cred()?;
     let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok());
     let answer = match (peer.uid(), pid) {
         (0, Some(pid)) => {
             let request = timeout(PATIENCE, read_line(&mut stream)).await.map_err(io::Error::other)??;
-            let counted = metrics.clone();
-            tokio::task::spawn_blocking(move || decide(&request, pid, &registry, &counted))
-                .await
-                .map_err(io::Error::other)?
+            tokio::task::spawn_blocking(move || decide(&request, pid, &admissions)).await.map_err(io::Error::other)?
         }
         _ => Answer::Refuse("only root may introduce containers".to_owned()),
     };
@@ -93,56 +89,13 @@ async fn read_line(stream: &mut UnixStream) -> io::Result<Vec<u8>> {
 }
 
 /// Blocks while an image is read for the first time.
-fn decide(request: &[u8], pid: u32, registry: &Registry, metrics: &Metrics) -> Answer {
+fn decide(request: &[u8], pid: u32, admissions: &Admissions) -> Answer {
     let request: Request = match serde_json::from_slice(request) {
         Ok(request) => request,
         Err(error) => return Answer::Refuse(format!("the request cannot be understood: {error}")),
     };
-    let answer = match request.stage {
-        Stage::CreateRuntime => admit(&request, pid, registry, metrics),
-        Stage::Poststop => dismiss(&request, registry),
-    };
-    metrics.workloads.set(i64::try_from(registry.all().len()).unwrap_or(i64::MAX));
-    metrics.entries.set(i64::try_from(registry.enforcer().entries()).unwrap_or(i64::MAX));
-    answer
-}
-
-fn admit(request: &Request, pid: u32, registry: &Registry, metrics: &Metrics) -> Answer {
-    let id = &request.state.id;
-    let count = |outcome| metrics.admissions.get_or_create(&AdmissionLabels { outcome }).inc();
-    match registry.admit(&request.state, pid) {
-        Ok(Admitted::Selected(workload)) => {
-            count(Admission::Admitted);
-            let policy = &workload.policy;
-            let (allowed, refused) = (policy.entries.len(), policy.refused.len());
-            let jit = policy.anonymous_exec_for.as_deref();
-            tracing::info!(workload = %id, policy = %policy.name, mode = %policy.mode, allowed, refused, jit, "admitted");
-            for warning in &policy.warnings {
-                tracing::warn!(workload = %id, policy = %policy.name, %warning, "worth a look");
-            }
-            Answer::Proceed(format!("policy `{}` ({}), {allowed} files allowed", policy.name, policy.mode))
-        }
-        Ok(Admitted::Unselected) => {
-            count(Admission::Unselected);
-            tracing::info!(workload = %id, "no policy selects this container; it runs without enforcement");
-            Answer::Proceed("no policy selects this container".to_owned())
-        }
-        Err(error) => {
-            count(Admission::Refused);
-            let error = format!("{:#}", anyhow::Error::from(error));
-            tracing::error!(workload = %id, %error, "refused");
-            Answer::Refuse(error)
-        }
-    }
-}
-
-fn dismiss(request: &Request, registry: &Registry) -> Answer {
-    match registry.dismiss(&request.state.id) {
-        Ok(known) => Answer::Proceed(if known { "forgotten" } else { "was not known" }.to_owned()),
-        Err(error) => {
-            let error = format!("{:#}", anyhow::Error::from(error));
-            tracing::error!(workload = %request.state.id, %error, "cannot forget a container");
-            Answer::Refuse(error)
-        }
+    match request.stage {
+        Stage::CreateRuntime => admissions.create(&request.state, pid),
+        Stage::Poststop => admissions.dismiss(&request.state.id),
     }
 }

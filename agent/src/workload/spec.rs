@@ -13,13 +13,30 @@ use serde::{Deserialize, Serialize};
 /// The largest `config.json` that is read; runtimes write some tens of kilobytes.
 const MAX_CONFIG: u64 = 4 << 20;
 
+/// What the names of all of Plimsoll's annotations begin with.
+pub const OWN: &str = "dev.plimsoll.";
 /// The image's manifest digest, `sha256:...`.
-const DIGEST: &str = "dev.plimsoll.image.digest";
-/// The reference the image was pulled by.
-const REFERENCES: [&str; 2] = ["dev.plimsoll.image.reference", "io.kubernetes.cri.image-name"];
-const NAMESPACES: [&str; 2] = ["dev.plimsoll.namespace", "io.kubernetes.cri.sandbox-namespace"];
+pub const DIGEST: &str = "dev.plimsoll.image.digest";
+/// The container's namespace.
+pub const NAMESPACE: &str = "dev.plimsoll.namespace";
+/// The name of its pod.
+pub const POD: &str = "dev.plimsoll.pod";
+/// The pod's number, which no other pod has ever had.
+pub const POD_UID: &str = "dev.plimsoll.pod.uid";
+/// Its name in the pod.
+pub const CONTAINER: &str = "dev.plimsoll.container";
 /// What follows the prefix is the label's name.
-const LABEL_PREFIX: &str = "dev.plimsoll.label/";
+pub const LABEL_PREFIX: &str = "dev.plimsoll.label/";
+/// The reference the image was pulled by.
+const REFERENCES: [&str; 3] =
+    ["dev.plimsoll.image.reference", "io.kubernetes.cri.image-name", "io.kubernetes.cri-o.ImageName"];
+const NAMESPACES: [&str; 2] = [NAMESPACE, "io.kubernetes.cri.sandbox-namespace"];
+
+/// Whether a text can be a container's id, and so a file's name.
+pub fn is_id(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_+-.".contains(&byte);
+    !text.is_empty() && text.len() <= 255 && !text.starts_with('.') && text.bytes().all(plain)
+}
 
 /// The state a runtime passes to its hooks, as far as it is needed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -72,8 +89,7 @@ struct Root {
 impl OciState {
     /// Refuses what later becomes a file name or a path outside what it should name.
     pub fn validate(&self) -> Result<(), SpecError> {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_+-.".contains(&byte);
-        if self.id.is_empty() || self.id.len() > 255 || self.id.starts_with('.') || !self.id.bytes().all(plain) {
+        if !is_id(&self.id) {
             return Err(SpecError::Id(self.id.chars().take(255).collect()));
         }
         clean(&self.bundle).then_some(()).ok_or_else(|| SpecError::Path(self.bundle.clone()))

@@ -28,17 +28,22 @@ pub struct WorkloadFacts {
 impl Policy {
     /// Whether every part of the selector matches the workload.
     pub fn matches(&self, facts: &WorkloadFacts) -> bool {
-        let Selector { image_digest, image_reference, labels, namespace } = &self.selector;
-        let digest_matches = image_digest.as_ref().is_none_or(|digest| {
+        let digest_matches = self.selector.image_digest.as_ref().is_none_or(|digest| {
             let actual = facts.image_digest.as_deref().map(str::parse::<Sha256>);
             matches!(actual, Some(Ok(actual)) if actual == *digest)
         });
+        digest_matches && self.could_match(facts)
+    }
+
+    /// Whether the selector matches the workload if its image has the right digest.
+    pub fn could_match(&self, facts: &WorkloadFacts) -> bool {
+        let Selector { image_digest: _, image_reference, labels, namespace } = &self.selector;
         let reference_matches = image_reference
             .as_ref()
             .is_none_or(|pattern| facts.image_reference.as_deref().is_some_and(|reference| pattern.matches(reference)));
         let labels_match = labels.iter().all(|(key, value)| facts.labels.get(key) == Some(value));
         let namespace_matches = namespace.is_none() || *namespace == facts.namespace;
-        digest_matches && reference_matches && labels_match && namespace_matches
+        reference_matches && labels_match && namespace_matches
     }
 }
 

@@ -132,3 +132,14 @@ fn documents_of_one_file_have_generations_of_their_own() {
     assert_ne!(edited[0].1, both[0].1);
     assert_eq!(edited[1].1, both[1].1);
 }
+
+#[test]
+fn a_policy_may_ask_for_a_digest_that_is_not_known() {
+    let unknown = WorkloadFacts { image_digest: None, ..cart() };
+    let asks = |namespace: &str| {
+        policy("p", &format!("{{image: {{digest: \"{DIGEST}\"}}, namespace: {namespace}}}"), "Enforce")
+    };
+    assert!(!asks("shop").matches(&unknown) && asks("shop").could_match(&unknown));
+    assert!(!asks("other").could_match(&unknown));
+    assert!(policy("p", "{labels: {app: cart}}", "Enforce").could_match(&unknown));
+}

@@ -1,4 +1,4 @@
-//! The protobufs agents and collector speak, and the bounds both keep. No logic.
+//! The protobufs agents and collector speak, and the bounds both keep; those of container runtimes. No logic.
 #![forbid(unsafe_code)]
 
 /// Version 1 of the protocol.
@@ -11,6 +11,30 @@ pub mod v1 {
         reason = "generated"
     )]
     tonic::include_proto!("plimsoll.v1");
+}
+
+/// NRI: what a container runtime asks its plugins.
+pub mod nri {
+    #![expect(clippy::pedantic, reason = "generated")]
+    tonic::include_proto!("nri.pkg.api.v1alpha1");
+}
+
+/// The envelopes that NRI's messages travel in.
+pub mod ttrpc {
+    tonic::include_proto!("ttrpc");
+}
+
+/// CRI: what Kubernetes asks a container runtime.
+pub mod cri {
+    #![expect(
+        clippy::all,
+        clippy::pedantic,
+        clippy::allow_attributes,
+        clippy::allow_attributes_without_reason,
+        unused_qualifications,
+        reason = "generated"
+    )]
+    tonic::include_proto!("runtime.v1");
 }
 
 /// Bounds that are part of the protocol: the collector refuses what is beyond them, so the agent never sends it.

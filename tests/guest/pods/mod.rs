@@ -114,7 +114,11 @@ fn unenforced() -> Result<()> {
     let pod = runtimes.run_pod(PodConfig::new("calm", "default", &BTreeMap::new()), "plain")?;
     let code = run(&mut runtimes, &pod, 0, &annotations()?)?;
     runtimes.remove_pod(&pod)?;
-    ensure!(code == BREACH, "the entrypoint ended with {code}: the loop would prove nothing\n{}", cluster.containerd.log());
+    ensure!(
+        code == BREACH,
+        "the entrypoint ended with {code}: the loop would prove nothing\n{}",
+        cluster.containerd.log()
+    );
     cluster.remove()
 }
 
@@ -192,21 +196,13 @@ fn patiently<T>(deaths: bool, tally: &Tally, mut start: impl FnMut() -> Result<T
 fn run(runtimes: &mut Runtimes, pod: &Pod, attempt: u32, annotations: &BTreeMap<String, String>) -> Result<i32> {
     let id = runtimes.create(pod, ContainerConfig::new(IMAGE, attempt, &ENTRYPOINT, annotations))?;
     let started = runtimes.start(&id);
-    let code = started.and_then(|()| {
-        wait_for("a container's end", || runtimes.exit_code(&id)?.context("it runs"))
-    });
+    let code = started.and_then(|()| wait_for("a container's end", || runtimes.exit_code(&id)?.context("it runs")));
     runtimes.remove(&id)?;
     code
 }
 
 /// Kills the agent after every few containers and starts it again, until the loops are over. How often.
-fn kill_again_and_again(
-    agent: &mut Agent,
-    node: &Node,
-    deaths: bool,
-    tally: &Tally,
-    over: &AtomicBool,
-) -> Result<u32> {
+fn kill_again_and_again(agent: &mut Agent, node: &Node, deaths: bool, tally: &Tally, over: &AtomicBool) -> Result<u32> {
     let mut killed = 0;
     let mut next = fastrand::u32(1..PER_DEATH);
     while deaths && !over.load(Ordering::SeqCst) {
@@ -234,7 +230,8 @@ fn latency() -> Result<()> {
     let mut times = [Vec::new(), Vec::new()];
     for attempt in 0..PAIRS {
         for (pod, times) in pods.iter().zip(&mut times) {
-            let id = runtimes.create(pod, ContainerConfig::new(IMAGE, u32::try_from(attempt)?, &["/usr/bin/true"], &known))?;
+            let id = runtimes
+                .create(pod, ContainerConfig::new(IMAGE, u32::try_from(attempt)?, &["/usr/bin/true"], &known))?;
             let before = Instant::now();
             runtimes.start(&id)?;
             times.push(before.elapsed());
