@@ -10,13 +10,17 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::cri::Runtimes;
-use crate::daemon::{Daemon, wait_for};
+use crate::{
+    container::image_digest,
+    daemon::{Daemon, wait_for},
+};
 
 /// The test image's name in its archive.
 pub(crate) const IMAGE: &str = "plimsoll.test/image:latest";
 const ARCHIVE: &str = "/payload/image.tar";
 const DIRECTORY: &str = "/run/plimsoll-containerd";
-const SOCKET: &str = "/run/plimsoll-containerd/containerd.sock";
+/// Where its CRI is.
+pub(crate) const SOCKET: &str = "/run/plimsoll-containerd/containerd.sock";
 /// Where the NRI plugin listens.
 pub(crate) const NRI_SOCKET: &str = "/run/plimsoll-containerd/nri.sock";
 
@@ -45,11 +49,19 @@ impl Containerd {
             Runtimes::connect(Path::new(SOCKET))?.version()
         })?;
         let containerd = Self { daemon };
-        let mut import = Command::new("ctr");
-        let import = import.args(["--address", SOCKET, "--namespace", "k8s.io", "images", "import", ARCHIVE]);
-        let output = import.output().context("cannot run `ctr`")?;
-        ensure!(output.status.success(), "the image cannot be imported: {output:?}\n{}", containerd.daemon.log());
+        containerd.images(&["import", ARCHIVE])?;
+        // As a registry would have named it: an image that was imported has no digest that CRI tells.
+        let by_digest = format!("plimsoll.test/image@{}", image_digest()?);
+        containerd.images(&["tag", "--force", IMAGE, &by_digest])?;
         Ok(containerd)
+    }
+
+    fn images(&self, arguments: &[&str]) -> Result<()> {
+        let mut ctr = Command::new("ctr");
+        ctr.args(["--address", SOCKET, "--namespace", "k8s.io", "images"]).args(arguments);
+        let output = ctr.output().context("cannot run `ctr`")?;
+        ensure!(output.status.success(), "{arguments:?}: {output:?}\n{}", self.daemon.log());
+        Ok(())
     }
 
     /// A connection to its CRI.
@@ -86,7 +98,7 @@ container_annotations = [\"dev.plimsoll.*\", \"dev.plimsoll.label/*\"]\n\
     let handlers = [("plain", "runc", ""), ("hooked", "runc", &base), ("crun", "crun", &base)];
     let handlers = handlers.map(|(name, program, base)| handler(name, program, base)).concat();
     format!(
-        "version = 2\nroot = \"/var/lib/containerd\"\nstate = \"{DIRECTORY}/state\"\n[grpc]\naddress = \"{SOCKET}\"\n\
+        "version = 2\nroot = \"/var/lib/containerd\"\nstate = \"/run/containerd\"\n[grpc]\naddress = \"{SOCKET}\"\n\
          [plugins.\"io.containerd.nri.v1.nri\"]\ndisable = false\nsocket_path = \"{NRI_SOCKET}\"\n\
          [{cri}]\nsandbox_image = \"{IMAGE}\"\n[{cri}.containerd]\ndefault_runtime_name = \"plain\"\n{handlers}"
     )

@@ -162,6 +162,23 @@ struct Status {
     exit_code: i32,
 }
 
+#[derive(Clone, PartialEq, Message)]
+struct Exec {
+    #[prost(string, tag = "1")]
+    id: String,
+    #[prost(string, repeated, tag = "2")]
+    command: Vec<String>,
+}
+
+/// How a command in a container ended.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct Executed {
+    #[prost(bytes = "vec", tag = "2")]
+    pub(crate) stderr: Vec<u8>,
+    #[prost(int32, tag = "3")]
+    pub(crate) status: i32,
+}
+
 /// A pod that runs.
 #[derive(Debug, Clone)]
 pub(crate) struct Pod {
@@ -234,6 +251,12 @@ impl Runtimes {
         let answer: StatusAnswer = self.call("ContainerStatus", Id { id: id.to_owned() })?;
         let status = answer.status.context("a container without a status")?;
         Ok((status.state == EXITED).then_some(status.exit_code))
+    }
+
+    /// Runs a command in it, as a probe does.
+    pub(crate) fn exec(&mut self, id: &str, command: &[&str]) -> Result<Executed> {
+        let command = command.iter().map(|&word| word.to_owned()).collect();
+        self.call("ExecSync", Exec { id: id.to_owned(), command })
     }
 
     /// Removes it; one that runs is killed.

@@ -3,6 +3,7 @@
 
 mod containerd;
 mod cri;
+mod nri;
 mod pending;
 
 use std::{
@@ -54,6 +55,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         trial("pods::500_containers_of_crun", || many("crun", false)),
         trial("pods::start_latency", latency),
     ];
+    tests.extend(nri::tests());
     tests.extend(pending::tests());
     tests
 }
@@ -95,6 +97,11 @@ impl Cluster {
     }
 }
 
+/// The pod's own labels, which policies select by where NRI tells of them.
+fn labels() -> BTreeMap<String, String> {
+    BTreeMap::from([("suite".to_owned(), SUITE.to_owned())])
+}
+
 fn new_node(settings: &str) -> Result<Node> {
     Node::new(Path::new(DIRECTORY), 0, &image_digest()?, Path::new(SBOM), settings)
 }
@@ -132,7 +139,10 @@ struct Tally {
 }
 
 fn many(handler: &str, deaths: bool) -> Result<()> {
-    let mut cluster = Cluster::start("")?;
+    many_in(Cluster::start("")?, handler, deaths)
+}
+
+fn many_in(mut cluster: Cluster, handler: &str, deaths: bool) -> Result<()> {
     let tally = Tally::default();
     let over = AtomicBool::new(false);
     let killed = thread::scope(|scope| {
@@ -163,7 +173,7 @@ fn work(containerd: &Containerd, handler: &str, worker: u32, deaths: bool, tally
     let annotations = annotations()?;
     let share = CONTAINERS / WORKERS;
     for first in (0..share).step_by(PER_POD as usize) {
-        let config = PodConfig::new(&format!("{handler}-{worker}-{first}"), "default", &BTreeMap::new());
+        let config = PodConfig::new(&format!("{handler}-{worker}-{first}"), "default", &labels());
         let pod = patiently(deaths, tally, || runtimes.run_pod(config.clone(), handler))?;
         for number in first..(first + PER_POD).min(share) {
             let mut attempt = number * 1000;
