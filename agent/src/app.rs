@@ -110,7 +110,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     readiness.set();
     reader.run(&config, hangups).await?;
     serving.abort();
-    plugin.inspect(tokio::task::JoinHandle::abort);
+    if let Some(plugin) = plugin {
+        plugin.abort();
+    }
     drop(stop);
     reader.export.finish().await;
     tracing::info!("stopped; enforcement goes on");

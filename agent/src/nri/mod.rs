@@ -15,7 +15,8 @@ mod ttrpc;
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
+    convert::Infallible,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -29,8 +30,8 @@ use crate::{
     metrics::{Metrics, Registration, RegistrationLabels},
 };
 
-/// Between two attempts to connect: at first, and at most.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+/// Between two attempts to connect: at first, and at most. What a runtime that restarts creates meanwhile has no hooks.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
 /// A container that the runtime tells of, and that no hook introduces.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,19 +71,23 @@ pub trait Containers: Send + Sync + 'static {
 
 /// Stays registered for ever: connects again whenever the runtime goes away. `socket` is the agent's own, for its hooks.
 pub async fn run(config: Nri, socket: PathBuf, containers: Arc<dyn Containers>, metrics: Metrics) {
-    let mut pause = PAUSES.0;
+    let (mut pause, mut failures) = (PAUSES.0, 0_u64);
     loop {
         let Err(error) = connect(&config, &socket, &containers, &metrics).await;
         if metrics.nri_registered.set(0) == 1 {
-            pause = PAUSES.0;
+            (pause, failures) = (PAUSES.0, 0);
         }
+        failures += 1;
         metrics.nri_registrations.get_or_create(&RegistrationLabels { outcome: Registration::Ended }).inc();
-        let error = format!("{:#}", anyhow::Error::from(error));
-        tracing::warn!(
-            socket = %config.socket.display(), %error, again_in = ?pause,
-            "not registered with the container runtime: containers that it creates meanwhile are introduced when it starts them, or \
-             when the agent is registered again"
-        );
+        // Told ever more seldom, as long as it lasts.
+        if failures.is_power_of_two() {
+            let error = format!("{:#}", anyhow::Error::from(error));
+            tracing::warn!(
+                socket = %config.socket.display(), %error, failures,
+                "not registered with the container runtime: what it creates now has no hooks, and is introduced when it is started \
+                 or listed"
+            );
+        }
         sleep(pause).await;
         pause = (pause * 2).min(PAUSES.1);
     }
@@ -90,10 +95,10 @@ pub async fn run(config: Nri, socket: PathBuf, containers: Arc<dyn Containers>, 
 
 async fn connect(
     config: &Nri,
-    socket: &std::path::Path,
+    socket: &Path,
     containers: &Arc<dyn Containers>,
     metrics: &Metrics,
-) -> Result<std::convert::Infallible, SessionError> {
+) -> Result<Infallible, SessionError> {
     let stream = UnixStream::connect(&config.socket).await.map_err(SessionError::Connect)?;
     let session = Session::new(config.hook.clone(), socket.to_owned(), Arc::clone(containers), metrics.clone());
     session.run(stream).await

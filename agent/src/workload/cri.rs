@@ -76,8 +76,9 @@ impl Cri {
         let asked = self.handle.block_on(async { timeout(PATIENCE, self.image(container, reference)).await });
         let Some(image) = asked.map_err(|_late| CriError::Late)?? else { return Ok(None) };
         let digest = digest(&image, reference).ok_or_else(|| CriError::NoDigest(shortened(&image.id)))?;
-        // Without it, nothing in the store can be told to be the container's.
-        let Ok(config) = image.id.parse::<Sha256>() else { return Ok(Some(digest.to_string())) };
+        // CRI-O writes the digits alone. Without them, nothing in the store can be told to be the container's.
+        let config = image.id.parse().or_else(|_bare| format!("sha256:{}", image.id).parse::<Sha256>());
+        let Ok(config) = config else { return Ok(Some(digest.to_string())) };
         Ok(Some(self.content.image(digest, config)?.to_string()))
     }
 
