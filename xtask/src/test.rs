@@ -2,6 +2,7 @@
 
 mod bypasses;
 mod conformance;
+mod deploy;
 mod tally;
 
 use std::{
@@ -28,13 +29,15 @@ const BYPASSES: &str = "--bypasses";
 const REGISTRY: &str = "registry";
 /// Name of the test programs of the collector, and of the exporter against it.
 const COLLECTOR: &str = "collector";
+/// Name of the checks of everything in `deploy`, which need nothing of the kernel.
+const DEPLOY: &str = "deploy";
 /// How long one guest may take; an emulated one is slow.
 const DEADLINE: Duration = Duration::from_mins(30);
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Run only tests whose name contains this; `bypasses` runs every way around a policy, `registry` those against a real
-    /// registry, `collector` those of telemetry, and nothing else
+    /// registry, `collector` those of telemetry, `deploy` those of the chart and all beside it, and nothing else
     filter: Option<String>,
     /// Fail if docs/bypasses.md is not what these tests show, instead of writing it
     #[arg(long)]
@@ -55,6 +58,9 @@ struct Run {
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCode> {
     if arguments.native {
         ensure_bpf_lsm()?;
+    }
+    if arguments.filter.as_deref() == Some(DEPLOY) {
+        return deploy::run(workspace);
     }
     setup::run(workspace)?;
     if arguments.filter.as_deref() == Some(REGISTRY) {

@@ -33,7 +33,10 @@ mod tests {
 
     #[test]
     fn each_node_has_its_own_name() {
-        assert_eq!(with_node("state: /s\n", "ip-10-0-0-1.example").unwrap(), "node: \"ip-10-0-0-1.example\"\nstate: /s\n");
+        assert_eq!(
+            with_node("state: /s\n", "ip-10-0-0-1.example").unwrap(),
+            "node: \"ip-10-0-0-1.example\"\nstate: /s\n"
+        );
     }
 
     #[test]

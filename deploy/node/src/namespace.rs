@@ -11,9 +11,8 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// Moves this process to the cgroup namespace at `path`, such as `/proc/1/ns/cgroup`.
 pub(crate) fn enter(path: &Path) -> Result<()> {
-    let namespace = File::open(path).with_context(|| {
-        format!("cannot open {}: the pod needs hostPID and CAP_SYS_PTRACE", path.display())
-    })?;
+    let namespace = File::open(path)
+        .with_context(|| format!("cannot open {}: the pod needs hostPID and CAP_SYS_PTRACE", path.display()))?;
     move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::ControlGroup))
         .with_context(|| format!("cannot enter the cgroup namespace {}: it takes CAP_SYS_ADMIN", path.display()))
 }

@@ -4,6 +4,7 @@ mod apt;
 mod kernels;
 mod toolchain;
 mod tools;
+pub(crate) mod wheels;
 
 use std::{
     path::Path,
@@ -53,6 +54,13 @@ pub(crate) fn run_for_corpus(workspace: &Workspace) -> Result<()> {
     ensure!(rustix::process::geteuid().is_root(), "root filesystems have files of several owners: run this as root");
     apt::Apt::default().install(crate::pins::CORPUS_PACKAGES)?;
     tools::syft(workspace)
+}
+
+/// What images of static programs are built with.
+pub(crate) fn run_for_images(workspace: &Workspace) -> Result<()> {
+    run(workspace)?;
+    apt::Apt::default().install(crate::pins::IMAGE_PACKAGES)?;
+    toolchain::add_target(crate::pins::IMAGE_TARGET)
 }
 
 /// What the fuzzers are built with. A nightly compiler is for the developer to choose.

@@ -1,4 +1,4 @@
-//! The program itself: from a cgroup namespace of its own to the node's, and on to the agent.
+//! From a cgroup namespace of its own to the node's, and on to the agent.
 
 use std::{
     fs,
@@ -32,9 +32,9 @@ impl Node {
 
     /// Runs it as a runtime does: in a new cgroup namespace, with these capabilities and no way to more.
     fn run(&self, capabilities: &[&str]) -> Output {
-        let set: String = capabilities.iter().map(|name| format!(",+{name}")).collect();
+        let set = capabilities.join(",+");
         let mut command = Command::new("unshare");
-        command.args(["--cgroup", "--", "setpriv", "--no-new-privs", &format!("--bounding-set=-all{set}"), "--"]);
+        command.args(["--cgroup", "--", "setpriv", "--no-new-privs", &format!("--bounding-set=-all,+{set}"), "--"]);
         self.program(&mut command);
         command.output().unwrap()
     }
