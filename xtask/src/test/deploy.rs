@@ -83,6 +83,9 @@ fn charts(workspace: &Workspace, tools: &Tools, scratch: &Path) -> Result<Vec<St
     lines.push(format!("{containers} containers without privilege beyond the list, {rules} rules without a wildcard, each with its reason"));
     let programs = Programs { directory: workspace.debug() };
     lines.push(format!("{} configurations understood by the programs", programs.check(&renderings, scratch)?));
+    let defaults = renderings.first().context("nothing was rendered")?;
+    let needed = programs.parser(&defaults.objects)?;
+    lines.push(format!("the SBOM parser is confined with the chart's capabilities, and not without each of {needed}"));
     manifests(&chart, &deploy.join("manifests/plimsoll.yaml"))?;
     lines.push("deploy/manifests is what the chart renders".to_owned());
     Ok(lines)

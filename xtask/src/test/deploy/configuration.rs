@@ -1,6 +1,6 @@
-//! The configurations that the chart writes, as the programs themselves read them.
+//! The configurations that the chart writes and the capabilities that it gives, as the programs themselves find them.
 //!
-//! Both programs are started, and must fail: the agent because it is not root (root could load programs on this machine), the collector
+//! For configurations both programs are started, and must fail: the agent because it is not root (root could load programs on this machine), the collector
 //! because its certificate is not there. They say so only after they have understood the configuration.
 
 use std::{
@@ -13,12 +13,15 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use super::chart::{Rendered, find};
+use crate::step;
 
 /// What the agent says of a machine it may not use.
 const NOT_ROOT: &str = "not running as root";
 /// What the collector says of files that the cluster would mount.
 const NO_CERTIFICATE: &str = "the files of `tls` cannot be used: cannot read `/etc/plimsoll-collector/";
 const NOBODY: &str = "65534";
+/// What it takes to become nobody.
+const OF_THE_PARSER: &[&str] = &["setuid", "setgid"];
 
 /// The programs.
 #[derive(Debug)]
@@ -47,6 +50,29 @@ impl Programs {
             "the collector takes nonsense"
         );
         Ok(understood)
+    }
+
+    /// With the capabilities that the chart gives the agent, its SBOM parser takes from itself everything that it should; with one less it
+    /// cannot. Answers how many were needed.
+    pub(super) fn parser(&self, objects: &[Value]) -> Result<usize> {
+        let agent = find(objects, "DaemonSet", "-agent").context("there is no agent")?;
+        let added = agent.pointer("/spec/template/spec/containers/0/securityContext/capabilities/add");
+        let added = added.and_then(Value::as_array).context("the agent has no capabilities")?;
+        let all: Vec<String> = added.iter().filter_map(Value::as_str).map(str::to_lowercase).collect();
+        self.confine(&all)?;
+        for missing in OF_THE_PARSER {
+            let rest: Vec<String> = all.iter().filter(|name| name != missing).cloned().collect();
+            ensure!(rest.len() + 1 == all.len(), "the chart does not give {missing}");
+            ensure!(self.confine(&rest).is_err(), "the parser is confined without {missing}");
+        }
+        Ok(OF_THE_PARSER.len())
+    }
+
+    fn confine(&self, capabilities: &[String]) -> Result<()> {
+        let set = format!("--bounding-set=-all,+{}", capabilities.join(",+"));
+        let mut agent = Command::new("setpriv");
+        agent.args(["--no-new-privs", &set, "--"]).arg(self.directory.join("plimsoll-agent"));
+        step::quietly(agent.args(["sbom-parser", "--prove"]))
     }
 
     fn agent(&self, text: &str, scratch: &Path) -> Result<()> {
