@@ -35,6 +35,7 @@ pub(super) fn check(tools: &Tools, root: &Path, scratch: &Path) -> Result<Tally>
     step::quietly(tools.promtool().args(["test", "rules"]).arg(&tests))?;
     let alerts = alerts(&read(&rules)?)?;
     let tested = covered(&alerts, &read(&tests)?)?;
+    explained(&alerts, &fs::read_to_string(root.join("docs/operations.md"))?)?;
     let queries = queries(&fs::read_to_string(root.join("deploy/grafana/plimsoll.json"))?)?;
     parse(tools, &queries, scratch)?;
     ensure!(parse(tools, &["sum(a".to_owned()], scratch).is_err(), "promtool takes half an expression");
@@ -89,6 +90,12 @@ fn covered(alerts: &BTreeMap<String, String>, tests: &Value) -> Result<usize> {
         }
     }
     Ok(tests.len())
+}
+
+/// Whoever is woken by an alert finds it in the document.
+fn explained(alerts: &BTreeMap<String, String>, document: &str) -> Result<()> {
+    let missing = alerts.keys().find(|alert| !document.contains(&format!("`{alert}`")));
+    missing.map_or(Ok(()), |alert| bail!("docs/operations.md does not say what to do about {alert}"))
 }
 
 /// What the dashboard's panels ask, with its variables filled in.
@@ -257,6 +264,8 @@ mod tests {
         assert_eq!(covered(&alerts, &json!({ "tests": [fires, silent] })).unwrap(), 2);
         assert!(covered(&alerts, &json!({ "tests": [fires] })).unwrap_err().to_string().contains("silent"));
         assert!(covered(&alerts, &json!({ "tests": [silent] })).unwrap_err().to_string().contains("fire"));
+        explained(&alerts, "| `A` | look |").unwrap();
+        assert!(explained(&alerts, "| `Another` | look |").unwrap_err().to_string().contains("about A"));
         let mut bare = rule.clone();
         bare["groups"][0]["rules"][0]["labels"] = json!({});
         assert!(super::alerts(&bare).is_err());
