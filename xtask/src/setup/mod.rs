@@ -58,9 +58,18 @@ pub(crate) fn run_for_corpus(workspace: &Workspace) -> Result<()> {
 
 /// What images of static programs are built with.
 pub(crate) fn run_for_images(workspace: &Workspace) -> Result<()> {
-    run(workspace)?;
-    apt::Apt::default().install(crate::pins::IMAGE_PACKAGES)?;
-    toolchain::add_target(crate::pins::IMAGE_TARGET)
+    step::heading("setup");
+    ensure!(
+        rustix::process::geteuid().is_root(),
+        "images have files of root, and their programs are tried in them: run this as root"
+    );
+    let mut apt = apt::Apt::default();
+    apt.install(crate::pins::HOST_PACKAGES)?;
+    apt.install(crate::pins::IMAGE_PACKAGES)?;
+    toolchain::link()?;
+    toolchain::add_target(crate::pins::IMAGE_TARGET)?;
+    tools::bpf_linker(workspace)?;
+    tools::syft(workspace)
 }
 
 /// What the fuzzers are built with. A nightly compiler is for the developer to choose.
