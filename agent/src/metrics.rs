@@ -6,7 +6,7 @@ use plimsoll_abi::Stat;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric as _},
-    metrics::{counter::ConstCounter, counter::Counter, family::Family, gauge::Gauge},
+    metrics::{MetricType, counter::ConstCounter, counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
 
@@ -157,6 +157,15 @@ pub struct Metrics {
 impl Metrics {
     /// Registers everything, the kernel's and the exporter's counters included.
     pub fn registry(&self, stats: Arc<Stats>, exporter: Option<Box<dyn Collector>>) -> Registry {
+        let mut registry = self.registered();
+        registry.register_collector(Box::new(KernelCounters(stats)));
+        if let Some(exporter) = exporter {
+            registry.register_collector(exporter);
+        }
+        registry
+    }
+
+    fn registered(&self) -> Registry {
         let mut registry = Registry::with_prefix("plimsoll");
         let all = self.clone();
         registry.register("admissions", "Containers introduced by a hook, by outcome", all.admissions);
@@ -192,10 +201,6 @@ impl Metrics {
             "Times that the kernel left out a program which no LSM hook stands behind",
             all.recursion_misses,
         );
-        registry.register_collector(Box::new(KernelCounters(stats)));
-        if let Some(exporter) = exporter {
-            registry.register_collector(exporter);
-        }
         registry
     }
 }
@@ -215,21 +220,85 @@ struct CounterLabels {
 }
 
 impl Collector for KernelCounters {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let mut family = encoder.encode_descriptor(
-            "kernel_counter",
-            "Exact counters of the kernel programs, by name",
-            None,
-            prometheus_client::metrics::MetricType::Counter,
-        )?;
-        for stat in Stat::ALL {
-            let labels = CounterLabels { counter: stat.name() };
-            match self.0.get(*stat) {
-                Ok(value) => ConstCounter::new(value).encode(family.encode_family(&labels)?)?,
-                // An absent series is what a scraper must see for a value that is not known.
-                Err(error) => tracing::error!(counter = stat.name(), %error, "a kernel counter cannot be read"),
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        encode_kernel_counters(encoder, |stat| match self.0.get(stat) {
+            Ok(value) => Some(value),
+            // An absent series is what a scraper must see for a value that is not known.
+            Err(error) => {
+                tracing::error!(counter = stat.name(), %error, "a kernel counter cannot be read");
+                None
             }
+        })
+    }
+}
+
+fn encode_kernel_counters(
+    mut encoder: DescriptorEncoder<'_>,
+    read: impl Fn(Stat) -> Option<u64>,
+) -> Result<(), std::fmt::Error> {
+    let help = "Exact counters of the kernel programs, by name";
+    let mut family = encoder.encode_descriptor("kernel_counter", help, None, MetricType::Counter)?;
+    for stat in Stat::ALL {
+        if let Some(value) = read(*stat) {
+            ConstCounter::new(value).encode(family.encode_family(&CounterLabels { counter: stat.name() })?)?;
         }
-        Ok(())
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use super::*;
+    use crate::exporter::{Counters, ExporterMetrics};
+
+    const HEAD: &str = "# Metrics of the agent\n\nWritten by the tests of plimsoll-agent: with `UPDATE_EXPECT=1` they write it, \
+                        without they fail if it is not what the\nagent registers. It is served at `/metrics`, in OpenMetrics. Label \
+                        values come from closed sets in the code; nothing that a\ncontainer can name becomes one, so that the \
+                        number of series is bounded. [Fail modes](fail-modes.md) says when each counts.\n\n\
+                        | Metric | Type | Labels | Meaning |\n|---|---|---|---|\n";
+
+    /// The kernel's counters, without a kernel.
+    #[derive(Debug)]
+    struct Zeros;
+
+    impl Collector for Zeros {
+        fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+            encode_kernel_counters(encoder, |_| Some(0))
+        }
+    }
+
+    /// What a scrape says, with one series in every family.
+    fn scrape() -> String {
+        let metrics = Metrics::default();
+        metrics.admissions.get_or_create(&AdmissionLabels { outcome: Admission::Admitted }).inc();
+        let mut registry = metrics.registered();
+        registry.register_collector(Box::new(Zeros));
+        registry.register_collector(Box::new(ExporterMetrics::new(Arc::new(Counters::default()))));
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        text
+    }
+
+    #[test]
+    fn the_document_has_what_is_registered() {
+        let text = scrape();
+        let mut document = HEAD.to_owned();
+        for line in text.lines().filter_map(|line| line.strip_prefix("# HELP ")) {
+            let (name, help) = line.split_once(' ').unwrap();
+            let kind = text.lines().find_map(|line| line.strip_prefix(&format!("# TYPE {name} "))).unwrap();
+            let shown = if kind == "counter" { format!("{name}_total") } else { name.to_owned() };
+            let series = text.lines().find_map(|line| line.strip_prefix(&format!("{shown}{{")));
+            let label =
+                series.and_then(|rest| rest.split_once('=')).map_or(String::new(), |(label, _)| format!("`{label}`"));
+            writeln!(document, "| `{shown}` | {kind} | {label} | {} |", help.trim_end_matches('.')).unwrap();
+        }
+        assert!(document.lines().count() > 15, "{document}");
+        document.push_str("\n`plimsoll_kernel_counter_total` counts, as `counter`:\n\n");
+        for stat in Stat::ALL {
+            writeln!(document, "- `{}`", stat.name()).unwrap();
+        }
+        expect_test::expect_file!["../../docs/metrics-agent.md"].assert_eq(&document);
     }
 }

@@ -11,6 +11,7 @@ mod docs;
 mod fuzz;
 mod guest;
 mod image;
+mod package;
 mod pins;
 mod setup;
 mod step;
@@ -51,6 +52,8 @@ enum Command {
     Corpus,
     /// Fuzz the parsers of untrusted input, with a nightly compiler
     Fuzz(fuzz::Arguments),
+    /// Make the images of the agent and the collector, without a container engine
+    Image(package::Arguments),
     /// Run all tests: on this machine, then in guests on each kernel
     Test(test::Arguments),
     /// Boot a guest, and run a command or a shell in it
@@ -72,6 +75,7 @@ fn main() -> Result<ExitCode> {
         Command::Docs(arguments) => return docs::run(&workspace, &arguments),
         Command::Corpus => return corpus::run(&workspace),
         Command::Fuzz(arguments) => return fuzz::run(&workspace, &arguments),
+        Command::Image(arguments) => package::run(&workspace, &arguments)?,
         Command::Test(arguments) => return test::run(&workspace, &arguments),
         Command::Vm(arguments) => return vm::run(&workspace, &arguments),
     }

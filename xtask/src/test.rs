@@ -2,6 +2,7 @@
 
 mod bypasses;
 mod conformance;
+mod deploy;
 mod tally;
 
 use std::{
@@ -28,6 +29,8 @@ const BYPASSES: &str = "--bypasses";
 const REGISTRY: &str = "registry";
 /// Name of the test programs of the collector, and of the exporter against it.
 const COLLECTOR: &str = "collector";
+/// Name of the checks of everything in `deploy`, which need nothing of the kernel.
+const DEPLOY: &str = "deploy";
 /// Tells [`PROGRAM`] to run what needs container runtimes.
 const PODS: &str = "--pods";
 /// Name of the tests of pods by a real containerd.
@@ -40,7 +43,8 @@ const LONG: Duration = Duration::from_hours(2);
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Run only tests whose name contains this; `bypasses` runs every way around a policy, `registry` those against a real
-    /// registry, `collector` those of telemetry, `workloads` those of pods by a real containerd, and nothing else
+    /// registry, `collector` those of telemetry, `workloads` those of pods by a real containerd, `deploy` those of the chart and all
+    /// beside it, and nothing else
     filter: Option<String>,
     /// Fail if docs/bypasses.md is not what these tests show, instead of writing it
     #[arg(long)]
@@ -61,6 +65,9 @@ struct Run {
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<ExitCode> {
     if arguments.native {
         ensure_bpf_lsm()?;
+    }
+    if arguments.filter.as_deref() == Some(DEPLOY) {
+        return deploy::run(workspace);
     }
     setup::run(workspace)?;
     if arguments.filter.as_deref() == Some(REGISTRY) {

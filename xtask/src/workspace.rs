@@ -55,6 +55,11 @@ impl Workspace {
         self.built.join("release")
     }
 
+    /// Where the host's programs are built for tests of this machine.
+    pub(crate) fn debug(&self) -> PathBuf {
+        self.built.join("debug")
+    }
+
     /// What guests are made of.
     pub(crate) fn guest(&self) -> PathBuf {
         self.target.join("guest")

@@ -20,7 +20,7 @@ struct LossLabels {
 }
 
 impl ExporterMetrics {
-    pub(super) fn new(counters: Arc<Counters>) -> Self {
+    pub(crate) fn new(counters: Arc<Counters>) -> Self {
         Self(counters)
     }
 

@@ -11,11 +11,12 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{
-    Corpus,
-    tools::{once, wheel},
+use super::Corpus;
+use crate::{
+    pins,
+    setup::wheels::{once, wheel},
+    step,
 };
-use crate::{pins, step};
 
 /// One root filesystem.
 #[derive(Debug, Clone)]

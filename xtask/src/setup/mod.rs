@@ -4,6 +4,7 @@ mod apt;
 mod kernels;
 mod toolchain;
 mod tools;
+pub(crate) mod wheels;
 
 use std::{
     path::Path,
@@ -52,6 +53,22 @@ pub(crate) fn run_for_corpus(workspace: &Workspace) -> Result<()> {
     step::heading("setup");
     ensure!(rustix::process::geteuid().is_root(), "root filesystems have files of several owners: run this as root");
     apt::Apt::default().install(crate::pins::CORPUS_PACKAGES)?;
+    tools::syft(workspace)
+}
+
+/// What images of static programs are built with.
+pub(crate) fn run_for_images(workspace: &Workspace) -> Result<()> {
+    step::heading("setup");
+    ensure!(
+        rustix::process::geteuid().is_root(),
+        "images have files of root, and their programs are tried in them: run this as root"
+    );
+    let mut apt = apt::Apt::default();
+    apt.install(crate::pins::HOST_PACKAGES)?;
+    apt.install(crate::pins::IMAGE_PACKAGES)?;
+    toolchain::link()?;
+    toolchain::add_target(crate::pins::IMAGE_TARGET)?;
+    tools::bpf_linker(workspace)?;
     tools::syft(workspace)
 }
 

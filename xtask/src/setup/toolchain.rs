@@ -26,3 +26,16 @@ pub(super) fn link() -> Result<()> {
     step.done("linked");
     Ok(())
 }
+
+/// The standard library for `target`, of the compiler that is the default.
+pub(super) fn add_target(target: &str) -> Result<()> {
+    let listing = step::output(Command::new("rustup").args(["target", "list", "--installed"]))?;
+    if listing.lines().any(|line| line == target) {
+        step::found(&format!("standard library for {target}"));
+        return Ok(());
+    }
+    let step = Step::start(format!("standard library for {target}"));
+    step::quietly(Command::new("rustup").args(["target", "add", target]))?;
+    step.done("installed");
+    Ok(())
+}
