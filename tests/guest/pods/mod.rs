@@ -44,6 +44,8 @@ const PER_DEATH: u32 = 40;
 /// The entrypoint of every container: drops a program and runs it at once, then runs a listed one.
 const ENTRYPOINT: [&str; 3] =
     ["/bin/sh", "-c", "cp /usr/bin/true /dropped || exit 3; /dropped && exit 42; /usr/bin/true || exit 4; exit 0"];
+/// What its shell can end with, if it runs.
+const ENTRYPOINT_CODES: [i32; 4] = [0, 3, 4, BREACH];
 /// Its exit code where the dropped program ran.
 const BREACH: i32 = 42;
 
@@ -245,6 +247,7 @@ fn latency() -> Result<()> {
             let before = Instant::now();
             runtimes.start(&id)?;
             times.push(before.elapsed());
+            wait_for("a container's end", || runtimes.exit_code(&id)?.context("it runs"))?;
             runtimes.remove(&id)?;
         }
     }
