@@ -15,6 +15,7 @@ use crate::{
     event::Decoded,
     explain::explain,
     exporter::{Endpoint, Exporter, ExporterConfig, ExporterHandle, ExporterMetrics, KernelLosses},
+    kubernetes::Cluster,
     sensor::maps::Stats,
     workload::Workload,
 };
@@ -24,18 +25,19 @@ use crate::{
 pub struct Export {
     exporter: Option<(ExporterHandle, ExporterMetrics)>,
     boot_ns: u64,
+    cluster: Option<Cluster>,
 }
 
 impl Export {
     /// Opens the spool and starts sending.
-    pub fn start(config: &Config, stop: watch::Receiver<()>) -> anyhow::Result<Self> {
+    pub fn start(config: &Config, cluster: Option<Cluster>, stop: watch::Receiver<()>) -> anyhow::Result<Self> {
         let exporter = if let Some(collector) = &config.collector {
             Some(Exporter::start(exporter_config(config, collector)?, stop)?)
         } else {
             tracing::warn!("no collector is configured: events are counted and dropped");
             None
         };
-        Ok(Self { exporter, boot_ns: boot_time()? })
+        Ok(Self { exporter, boot_ns: boot_time()?, cluster })
     }
 
     /// The exporter's metrics.
@@ -45,9 +47,12 @@ impl Export {
 
     /// Explains an event and hands it on. What does not fit is counted by the exporter.
     pub fn submit(&self, event: &Decoded, workload: Option<&Workload>) {
-        if let Some((exporter, _)) = &self.exporter
-            && let Err(dropped) = exporter.submit(explain(event, workload, self.boot_ns))
-        {
+        let Some((exporter, _)) = &self.exporter else { return };
+        let mut explained = explain(event, workload, self.boot_ns);
+        if let Some(cluster) = &self.cluster {
+            cluster.describe(&mut explained, workload);
+        }
+        if let Err(dropped) = exporter.submit(explained) {
             tracing::debug!(%dropped, "an event was dropped");
         }
     }

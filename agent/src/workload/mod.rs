@@ -5,6 +5,7 @@ pub mod hook;
 pub mod image;
 pub mod mounts;
 pub mod parser;
+pub mod pod;
 pub mod reach;
 pub mod server;
 pub mod sources;
@@ -19,12 +20,14 @@ use std::{
 };
 
 use plimsoll_abi::Label;
+use plimsoll_kubernetes::Pods;
 use plimsoll_policy::{CompileError, CompiledPolicy, Policy, WorkloadFacts};
 
 use self::{
     cgroup::CgroupError,
     image::{Image, ImageError, Images},
     mounts::{MountError, Overlay},
+    pod::PodRef,
     reach::{Guarded, reaches_out},
     spec::{OciState, SpecError},
     store::{Saved, Store},
@@ -80,6 +83,8 @@ pub struct Workload {
     pub image: Arc<Image>,
     /// What is in force.
     pub policy: Arc<CompiledPolicy>,
+    /// The pod it is of.
+    pub pod: Option<PodRef>,
 }
 
 /// What became of a container that was introduced.
@@ -122,6 +127,7 @@ pub struct Registry {
     enforcer: Mutex<Enforcer>,
     policies: RwLock<Arc<Vec<Policy>>>,
     workloads: RwLock<HashMap<Label, Arc<Workload>>>,
+    pods: Pods,
 }
 
 impl Registry {
@@ -139,7 +145,13 @@ impl Registry {
             enforcer: Mutex::new(enforcer),
             policies: RwLock::new(Arc::new(policies)),
             workloads: RwLock::default(),
+            pods: Pods::default(),
         })
+    }
+
+    /// Lets what an API server says about pods take part in the choice of policies.
+    pub fn know_pods(&mut self, pods: Pods) {
+        self.pods = pods;
     }
 
     /// The policy maps' sole writer.
@@ -167,6 +179,7 @@ impl Registry {
     pub fn admit(&self, state: &OciState, runtime: u32) -> Result<Admitted, WorkloadError> {
         state.validate()?;
         self.drop_ended()?;
+        let state = &self.labelled(state);
         let facts = state.facts();
         let policies = self.policies();
         let Some(policy) = plimsoll_policy::select(&policies, &facts) else { return Ok(Admitted::Unselected) };
@@ -189,6 +202,18 @@ impl Registry {
             return Err(error.into());
         }
         Ok(Admitted::Selected(self.insert(&saved, facts, image, compiled)))
+    }
+
+    /// With the labels its pod has now, if they are known and the runtime tells none. They are kept with the workload: who may
+    /// edit a running pod's labels shall not choose another policy for it by that.
+    fn labelled(&self, state: &OciState) -> OciState {
+        let mut state = state.clone();
+        if state.facts().labels.is_empty()
+            && let Some(pod) = PodRef::of(&state.annotations).and_then(|pod| self.pods.find(&pod.uid))
+        {
+            state.add_labels(&pod.labels);
+        }
+        state
     }
 
     /// Forgets a container that has ended. Returns whether it was known.
@@ -245,6 +270,10 @@ impl Registry {
             tracing::warn!(workload = %workload.id, "no policy selects this workload any more; it keeps the one it has");
             return Ok(());
         };
+        let now = &workload.policy;
+        if (now.generation, now.authority, &now.name) == (policy.generation, policy.authority, &policy.name) {
+            return Ok(());
+        }
         // Who must have signed the SBOM may be what changed.
         let image = if workload.image.trust == policy.sbom {
             Arc::clone(&workload.image)
@@ -260,6 +289,7 @@ impl Registry {
             volumes: workload.volumes.clone(),
             image,
             policy: compiled,
+            pod: workload.pod.clone(),
             ..*workload
         };
         self.workloads.write().unwrap_or_else(PoisonError::into_inner).insert(workload.label, Arc::new(next));
@@ -302,7 +332,8 @@ impl Registry {
     ) -> Arc<Workload> {
         let label = saved.label.into();
         let (id, volumes) = (saved.state.id.clone(), saved.volumes.clone());
-        let workload = Arc::new(Workload { id, label, cgroup: saved.cgroup, facts, volumes, image, policy });
+        let pod = PodRef::of(&saved.state.annotations);
+        let workload = Arc::new(Workload { id, label, cgroup: saved.cgroup, facts, volumes, image, policy, pod });
         self.workloads.write().unwrap_or_else(PoisonError::into_inner).insert(label, Arc::clone(&workload));
         workload
     }

@@ -172,6 +172,7 @@ mod tests {
 
     #[test]
     fn providers_say_where_a_node_is() {
+        use Provider::{Aws, Azure, Gcp, None};
         const SUBSCRIPTION: &str = "4e3d2c1b-0a9f-4e8d-b7c6-a5f4e3d2c1b0";
         let set = format!(
             "azure:///subscriptions/{SUBSCRIPTION}/resourceGroups/mc_shop_aks_westeurope/providers/Microsoft.Compute/\
@@ -180,7 +181,6 @@ mod tests {
         let machine = format!(
             "azure:///subscriptions/{SUBSCRIPTION}/resourcegroups/shop/providers/microsoft.compute/virtualmachines/control-0"
         );
-        use Provider::{Aws, Azure, Gcp, None};
         for (id, labels, expected) in [
             (
                 "aws:///eu-central-1a/i-0a1b2c3d4e5f60718",

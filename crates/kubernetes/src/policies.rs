@@ -145,8 +145,8 @@ impl Policies {
     }
 
     /// Takes an object's newest state. Returns whether what is in force, or refused, is another one now.
-    fn take(&mut self, kind: Kind, object: DynamicObject) -> bool {
-        let Some((key, uid)) = key(kind, &object) else { return false };
+    fn take(&mut self, kind: Kind, object: &DynamicObject) -> bool {
+        let Some((key, uid)) = key(kind, object) else { return false };
         let generation = object.metadata.generation.unwrap_or(0);
         let status = object.data.get("status").cloned().unwrap_or_default();
         let full = self.entries.len() >= MAX_POLICIES;
@@ -184,13 +184,13 @@ impl Policies {
         true
     }
 
-    fn replace(&mut self, kind: Kind, all: Vec<DynamicObject>) -> bool {
+    fn replace(&mut self, kind: Kind, all: &[DynamicObject]) -> bool {
         let listed: BTreeSet<Key> = all.iter().filter_map(|object| key(kind, object)).map(|(key, _)| key).collect();
         let before = self.entries.len();
         self.entries.retain(|key, _| key.kind != kind || listed.contains(key));
         let removed = self.entries.len() < before;
         // Every object is taken, whatever became of the others.
-        all.into_iter().fold(removed, |changed, object| self.take(kind, object) || changed)
+        all.iter().fold(removed, |changed, object| self.take(kind, object) || changed)
     }
 }
 
@@ -207,10 +207,10 @@ fn key(kind: Kind, object: &DynamicObject) -> Option<(Key, String)> {
 
 /// The object as a document of a directory: its name, its namespace, what it says, and nothing of what the API server added.
 fn document(key: &Key, data: &Value) -> String {
-    let mut metadata = json!({ "name": key.name });
-    if !key.namespace.is_empty() {
-        metadata["namespace"] = json!(key.namespace);
-    }
+    let metadata = match &*key.namespace {
+        "" => json!({ "name": key.name }),
+        namespace => json!({ "name": key.name, "namespace": namespace }),
+    };
     let spec = data.get("spec").cloned().unwrap_or_default();
     let document = json!({
         "apiVersion": format!("{GROUP}/{VERSION}"), "kind": key.kind.name(), "metadata": metadata, "spec": spec,
@@ -279,11 +279,11 @@ struct Filling {
 
 impl Sink<DynamicObject> for Filling {
     fn replaced(&mut self, all: Vec<DynamicObject>) {
-        self.shared.change(|policies| policies.replace(self.kind, all));
+        self.shared.change(|policies| policies.replace(self.kind, &all));
     }
 
     fn applied(&mut self, object: DynamicObject) {
-        self.shared.change(|policies| policies.take(self.kind, object));
+        self.shared.change(|policies| policies.take(self.kind, &object));
     }
 
     fn deleted(&mut self, object: DynamicObject) {

@@ -108,16 +108,15 @@ fn own(node: &str, entry: &Entry, coverage: &Coverage, said: Option<&Value>, now
         return None;
     }
     let refused: String = refused.iter().flat_map(|text| text.chars()).take(MAX_MESSAGE).collect();
-    let mut own = json!({
-        "node": node, "observedGeneration": generation, "digest": policy.generation.to_string(),
-        "workloads": workloads, "filesAllowed": files_allowed, "filesRefused": files_refused, "refused": refused,
-    });
-    let since = said.and_then(|said| said.get("reported")).cloned().unwrap_or_default();
-    own["reported"] = since;
-    if said != Some(&own) {
-        own["reported"] = json!(seconds(now));
-    }
-    Some(own)
+    let told = |reported: Value| {
+        json!({
+            "node": node, "observedGeneration": generation, "digest": policy.generation.to_string(),
+            "workloads": workloads, "filesAllowed": files_allowed, "filesRefused": files_refused, "refused": refused,
+            "reported": reported,
+        })
+    };
+    let before = told(said.and_then(|said| said.get("reported")).cloned().unwrap_or_default());
+    Some(if said == Some(&before) { before } else { told(json!(seconds(now))) })
 }
 
 fn seconds(time: Timestamp) -> String {

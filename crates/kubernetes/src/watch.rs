@@ -22,7 +22,7 @@ const WATCH_SECONDS: u32 = 240;
 /// Longer than that, nothing is waited for: the network may have lost the connection without a word.
 const SILENCE: Duration = Duration::from_secs(270);
 /// A list, or the beginning of a watch, takes no longer.
-const ANSWER: Duration = Duration::from_secs(60);
+const ANSWER: Duration = Duration::from_mins(1);
 /// The wait after the first failure; it doubles up to the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);

@@ -14,13 +14,13 @@ use self::server::{Answer, Server, bookmark, event, gone, until};
 
 const PODS: &str = "/api/v1/pods";
 
-fn recorded(name: &str) -> Value {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/recorded").join(name);
+fn written(name: &str) -> Value {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/answers").join(name);
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
 fn pod(uid: &str, version: &str) -> Value {
-    let mut pod = recorded("pod.json");
+    let mut pod = written("pod.json");
     pod["metadata"]["uid"] = json!(uid);
     pod["metadata"]["name"] = json!(format!("cart-{uid}"));
     pod["metadata"]["resourceVersion"] = json!(version);
@@ -151,7 +151,7 @@ async fn a_pod_says_who_made_it_and_what_its_containers_are() {
 async fn the_node_says_where_it_runs() {
     const NODES: &str = "/api/v1/nodes";
     let server = Server::default();
-    server.will_say(NODES, [list("NodeList", "9", "", &[recorded("node.json")]), Answer::Stays(vec![])]);
+    server.will_say(NODES, [list("NodeList", "9", "", &[written("node.json")]), Answer::Stays(vec![])]);
     let api: Api<Node> = Api::all(server.start().await);
     let (node, freshness) = (OwnNode::default(), Freshness::default());
     let sink = node.clone();

@@ -14,7 +14,7 @@ const STATUS: &str = "/apis/plimsoll.dev/v1alpha1/namespaces/shop/enforcementpol
 
 /// An object with everything around it that an API server adds.
 fn object(uid: &str, generation: i64, version: &str, mode: &str) -> Value {
-    let mut object = super::recorded("enforcementpolicy.json");
+    let mut object = super::written("enforcementpolicy.json");
     object["metadata"]["uid"] = json!(uid);
     object["metadata"]["generation"] = json!(generation);
     object["metadata"]["resourceVersion"] = json!(version);

@@ -119,7 +119,7 @@ fn bytes(lines: Vec<Value>) -> Vec<Bytes> {
 
 /// Waits until it is so; a minute at most.
 pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    let deadline = tokio::time::Instant::now() + Duration::from_mins(1);
     while !is_so() {
         assert!(tokio::time::Instant::now() < deadline, "in vain: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -127,6 +127,7 @@ pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 /// A line of a watch.
+#[expect(clippy::needless_pass_by_value, reason = "every caller makes one for it")]
 pub(crate) fn event(kind: &str, object: Value) -> Value {
     json!({ "type": kind, "object": object })
 }

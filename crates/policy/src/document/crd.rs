@@ -125,15 +125,15 @@ fn spec() -> Value {
         }
     }
     // The path is what a rule is known by, and no two may have the same.
-    as_map(spec.pointer_mut("/properties/files"), "path");
+    as_map(&mut spec, "/properties/files", "path");
     spec
 }
 
 fn status() -> Value {
     let mut status = of::<Status>();
     structural(&mut status);
-    as_map(status.pointer_mut("/properties/conditions"), "type");
-    as_map(status.pointer_mut("/properties/nodes"), "node");
+    as_map(&mut status, "/properties/conditions", "type");
+    as_map(&mut status, "/properties/nodes", "node");
     if let Value::Object(status) = &mut status {
         status.remove("$schema");
         status.remove("title");
@@ -142,8 +142,8 @@ fn status() -> Value {
 }
 
 /// A list whose entries are known by one field: the API server keeps it unique, and writers apart.
-fn as_map(list: Option<&mut Value>, key: &str) {
-    if let Some(Value::Object(list)) = list {
+fn as_map(schema: &mut Value, pointer: &str, key: &str) {
+    if let Some(Value::Object(list)) = schema.pointer_mut(pointer) {
         list.insert("x-kubernetes-list-type".to_owned(), json!("map"));
         list.insert("x-kubernetes-list-map-keys".to_owned(), json!([key]));
     }

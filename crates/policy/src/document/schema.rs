@@ -102,13 +102,10 @@ fn metadata(document: &Fields<'_>, report: &mut Report<'_>) -> Result<Metadata, 
 }
 
 fn notes(field: &Field, report: &mut Report<'_>) -> Result<(), Reported> {
-    match &field.node.value {
-        Value::Mapping(notes) => notes.iter().map(|note| note.string(report).map(drop)).collect(),
-        _ => {
-            let name = quoted(&field.key);
-            Err(super::fields::wrong_type(&field.node, field.value_span(), &name, "a mapping", report))
-        }
+    if let Value::Mapping(notes) = &field.node.value {
+        return notes.iter().try_for_each(|note| note.string(report).map(drop));
     }
+    Err(super::fields::wrong_type(&field.node, field.value_span(), &quoted(&field.key), "a mapping", report))
 }
 
 /// Keeps a namespace's policy to its own workloads, whatever it selects.
