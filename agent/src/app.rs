@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use plimsoll_policy::Policy;
 use plimsoll_registry::Client;
 use plimsoll_rootfs::LayerCache;
 use tokio::{
@@ -24,6 +25,7 @@ use crate::{
     enforcer::Enforcer,
     event::{DecodeError, Decoded, decode},
     export::Export,
+    kubernetes::Cluster,
     metrics::Metrics,
     nri, policies,
     sensor::{
@@ -62,15 +64,19 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let readiness = Readiness::default();
     let listener = admin::bind(config.admin).await.with_context(|| format!("cannot listen on {}", config.admin))?;
     refuse_unfit(&config)?;
-    let policies = policies::load(&config)?;
+    let own = policies::load(&config)?;
+    let cluster = Cluster::start(&config).await?;
     let Sensor { hooks, maps, guard } = Sensor::start(&config.pins, &config.cgroups, &config.capacity)?;
     for hook in hooks.absent() {
         tracing::info!(hook, "this kernel does not have the hook, and need not");
     }
-    let export = Export::start(&config, stopped.clone())?;
+    let export = Export::start(&config, cluster.clone(), stopped.clone())?;
     let stats = Arc::new(maps.stats);
     report_absence(&guard, &stats, &metrics)?;
-    let registered = metrics.registry(Arc::clone(&stats), export.metrics());
+    let mut registered = metrics.registry(Arc::clone(&stats), export.metrics());
+    if let Some(cluster) = &cluster {
+        registered.register_collector(Box::new(cluster.metrics()));
+    }
     // Health answers, red, from here on: the rest can take its time, or fail.
     tokio::spawn(admin::serve(listener, registered, readiness.clone(), until_stopped(stopped)));
     let (mut denials, mut waiting) = (maps.denials, Vec::new());
@@ -78,9 +84,15 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     canary::prove(&mut enforcer, &mut denials, &config.cgroups, &mut waiting)
         .context("this kernel does not deny what it is told to deny")?;
     tracing::info!("a canary was denied by the kernel");
-    let registry = Arc::new(Registry::new(places(&config), images(&config)?, enforcer, policies)?);
+    let policies = Policies::new(own, cluster);
+    let mut registry = Registry::new(places(&config), images(&config)?, enforcer, policies.all())?;
+    policies.cluster.iter().for_each(|cluster| registry.know_pods(cluster.pods()));
+    let registry = Arc::new(registry);
     resume(&registry)?;
     registry.await_containers(config.pods.as_ref()).context("cannot wait for pods")?;
+    if let Some(cluster) = policies.cluster.clone() {
+        tokio::spawn(cluster.report(Arc::clone(&registry)));
+    }
     // SAFETY: the ring owns its descriptor and keeps it open as long as it lives; nothing takes it out.
     let denials = unsafe { AsyncFd::register(Watched(denials)) }.context("cannot watch the ring of denials")?;
     let (reports, examined) = mpsc::channel(EXAMINED);
@@ -93,6 +105,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         telemetry: maps.telemetry,
         guard,
         examined,
+        policies,
     };
     for event in waiting {
         reader.take(event);
@@ -242,6 +255,38 @@ struct Reader {
     guard: Guard,
     /// What was found in containers that ran before they were under a policy.
     examined: mpsc::Receiver<Decoded>,
+    policies: Policies,
+}
+
+/// Where policies come from.
+struct Policies {
+    /// Those of the directory, or of bundles, that are in force.
+    own: Vec<Policy>,
+    cluster: Option<Cluster>,
+    changes: Option<watch::Receiver<u64>>,
+}
+
+impl Policies {
+    fn new(own: Vec<Policy>, cluster: Option<Cluster>) -> Self {
+        let changes = cluster.as_ref().and_then(Cluster::changes);
+        Self { own, cluster, changes }
+    }
+
+    /// Everything that is in force.
+    fn all(&self) -> Vec<Policy> {
+        let cluster = self.cluster.as_ref().map(Cluster::policies).unwrap_or_default();
+        self.own.iter().cloned().chain(cluster).collect()
+    }
+
+    /// Whether the API server's have changed since the last time this was asked.
+    fn have_changed(&mut self) -> bool {
+        let Some(changes) = &mut self.changes else { return false };
+        let is_news = changes.has_changed().unwrap_or(false);
+        if is_news {
+            changes.mark_unchanged();
+        }
+        is_news
+    }
 }
 
 impl Reader {
@@ -253,7 +298,7 @@ impl Reader {
             tokio::select! {
                 _ = term.recv() => return Ok(()),
                 _ = int.recv() => return Ok(()),
-                _ = hangups.recv() => reload(config, &self.registry, &self.metrics),
+                _ = hangups.recv() => self.reload(config),
                 _ = ticks.tick() => self.tick(),
                 _ = reports.tick() => self.report(),
                 Some(found) = self.examined.recv() => self.hand_on(Ok(found)),
@@ -280,6 +325,10 @@ impl Reader {
         for event in read_batch(&mut self.telemetry) {
             self.metrics.telemetry_read.inc();
             self.hand_on(event);
+        }
+        // Many changes in a short time are one.
+        if self.policies.have_changed() {
+            self.enforce_policies();
         }
         if let Err(error) = self.registry.enforcer().sweep(Instant::now()) {
             tracing::error!(%error, "entries of a replaced allowlist could not be removed; they allow nothing");
@@ -324,6 +373,33 @@ impl Reader {
             }
         }
     }
+
+    /// Takes a new set of the directory's policies whole, or keeps the old one.
+    fn reload(&mut self, config: &Config) {
+        match policies::load(config) {
+            Ok(policies) => {
+                self.policies.own = policies;
+                self.enforce_policies();
+            }
+            Err(error) => {
+                self.metrics.reloads_rejected.inc();
+                tracing::error!(%error, "the new policies are refused; the ones in force stay");
+            }
+        }
+    }
+
+    fn enforce_policies(&self) {
+        let outcome = self.registry.reload(self.policies.all());
+        self.metrics.reloads.inc();
+        tracing::info!(workloads = outcome.switched, "new policies are in force");
+        if let Some(cluster) = &self.policies.cluster {
+            cluster.note(&self.registry, &outcome);
+        }
+        for (workload, error) in outcome.kept {
+            let error = format!("{:#}", anyhow::Error::from(error));
+            tracing::error!(%workload, %error, "this workload keeps the policy it had");
+        }
+    }
 }
 
 fn ticker(period: Duration) -> tokio::time::Interval {
@@ -334,23 +410,4 @@ fn ticker(period: Duration) -> tokio::time::Interval {
 
 fn read_batch(ring: &mut Ring) -> Vec<Result<Decoded, DecodeError>> {
     std::iter::from_fn(|| ring.next(decode)).take(BATCH).collect()
-}
-
-/// Takes a new set of policies whole, or keeps the old one.
-fn reload(config: &Config, registry: &Registry, metrics: &Metrics) {
-    let policies = match policies::load(config) {
-        Ok(policies) => policies,
-        Err(error) => {
-            metrics.reloads_rejected.inc();
-            tracing::error!(%error, "the new policies are refused; the ones in force stay");
-            return;
-        }
-    };
-    let outcome = registry.reload(policies);
-    metrics.reloads.inc();
-    tracing::info!(workloads = outcome.switched, "new policies are in force");
-    for (workload, error) in outcome.kept {
-        let error = format!("{:#}", anyhow::Error::from(error));
-        tracing::error!(%workload, %error, "this workload keeps the policy it had");
-    }
 }

@@ -73,6 +73,26 @@ pub struct Config {
     pub cri: Option<Cri>,
     /// Where events go; without it they are only counted.
     pub collector: Option<Collector>,
+    /// If given, an API server is watched.
+    pub kubernetes: Option<Kubernetes>,
+}
+
+/// What is asked of a Kubernetes API server, and how.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Kubernetes {
+    /// The node's name in the cluster; if empty, `NODE_NAME` in the environment, then the agent's `node`.
+    pub node: String,
+    /// Without it, the service account of the agent's pod.
+    pub kubeconfig: Option<PathBuf>,
+    /// Whether the API server's policies are in force beside those of `policies` or `policy_bundles`.
+    pub policies: bool,
+}
+
+impl Default for Kubernetes {
+    fn default() -> Self {
+        Self { node: String::new(), kubeconfig: None, policies: true }
+    }
 }
 
 /// The container runtime's plugin interface.
@@ -228,6 +248,7 @@ impl Default for Config {
             nri: None,
             cri: None,
             collector: None,
+            kubernetes: None,
         }
     }
 }
@@ -296,6 +317,14 @@ mod tests {
         assert_eq!(parse(&section("cri")).unwrap().cri, Some(Cri::default()));
         assert_eq!(parse("nri: {}\n").unwrap().nri, Some(Nri::default()));
         assert_eq!(parse("node: a\n").unwrap().nri, None);
+    }
+
+    #[test]
+    fn an_api_server_is_watched_only_if_one_is_named() {
+        assert!(parse("node: a\n").unwrap().kubernetes.is_none());
+        let kubernetes = parse("kubernetes: {kubeconfig: /k}\n").unwrap().kubernetes.unwrap();
+        assert!(kubernetes.policies && kubernetes.node.is_empty());
+        assert!(parse("kubernetes: {policy: true}\n").is_err());
     }
 
     #[test]

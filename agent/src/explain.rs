@@ -11,7 +11,7 @@ use plimsoll_sbom::{Gap, InodeKey, InventoryFile};
 
 use crate::{
     event::{Decoded, comm},
-    workload::Workload,
+    workload::{Workload, pod::PodRef},
 };
 
 /// Says what the record is about, as far as the workload tells. `boot_ns` is the wall clock at boot, nanoseconds.
@@ -42,16 +42,25 @@ pub fn explain(event: &Decoded, workload: Option<&Workload>, boot_ns: u64) -> v1
             namespace: workload.and_then(|workload| workload.facts.namespace.clone()).unwrap_or_default(),
             labels: workload.map(|workload| workload.facts.labels.clone().into_iter().collect()).unwrap_or_default(),
             cgroup: event.raw.cgroup,
+            ..pod(workload)
         }),
         policy: workload.map(|workload| v1::Policy {
             name: workload.policy.name.clone(),
             generation: workload.policy.generation.to_string(),
             rule: rule(event, &workload.policy),
+            authority: workload.policy.authority.name().to_owned(),
         }),
         mode: mode(event, workload).into(),
         network: network::network(event),
         operation: operation_of(event),
+        cloud: None,
     }
+}
+
+/// The pod and container that the runtime named.
+fn pod(workload: Option<&Workload>) -> v1::Workload {
+    let PodRef { uid, name, container } = workload.and_then(|workload| workload.pod.clone()).unwrap_or_default();
+    v1::Workload { pod: name, pod_uid: uid, container, ..v1::Workload::default() }
 }
 
 /// What exactly was asked for, in words.

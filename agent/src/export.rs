@@ -16,6 +16,7 @@ use crate::{
     event::Decoded,
     explain::explain,
     exporter::{Endpoint, Exporter, ExporterConfig, ExporterHandle, ExporterMetrics, KernelLosses},
+    kubernetes::Cluster,
     sensor::maps::Stats,
     workload::{Workload, pending},
 };
@@ -25,18 +26,19 @@ use crate::{
 pub struct Export {
     exporter: Option<(ExporterHandle, ExporterMetrics)>,
     boot_ns: u64,
+    cluster: Option<Cluster>,
 }
 
 impl Export {
     /// Opens the spool and starts sending.
-    pub fn start(config: &Config, stop: watch::Receiver<()>) -> anyhow::Result<Self> {
+    pub fn start(config: &Config, cluster: Option<Cluster>, stop: watch::Receiver<()>) -> anyhow::Result<Self> {
         let exporter = if let Some(collector) = &config.collector {
             Some(Exporter::start(exporter_config(config, collector)?, stop)?)
         } else {
             tracing::warn!("no collector is configured: events are counted and dropped");
             None
         };
-        Ok(Self { exporter, boot_ns: boot_time()? })
+        Ok(Self { exporter, boot_ns: boot_time()?, cluster })
     }
 
     /// The exporter's metrics.
@@ -51,6 +53,9 @@ impl Export {
         let mut explained = explain(event, workload, self.boot_ns);
         if pending {
             explained.policy = Some(unknown_container());
+        }
+        if let Some(cluster) = &self.cluster {
+            cluster.describe(&mut explained, workload);
         }
         if let Err(dropped) = exporter.submit(explained) {
             tracing::debug!(%dropped, "an event was dropped");
@@ -83,7 +88,7 @@ impl Export {
 /// What decides over containers that nobody has introduced.
 fn unknown_container() -> v1::Policy {
     let rule = "no agent was told of this container when it started".to_owned();
-    v1::Policy { name: pending::POLICY.to_owned(), generation: String::new(), rule }
+    v1::Policy { name: pending::POLICY.to_owned(), rule, ..v1::Policy::default() }
 }
 
 fn exporter_config(config: &Config, collector: &Collector) -> anyhow::Result<ExporterConfig> {

@@ -15,6 +15,7 @@ pub mod event;
 pub mod explain;
 pub mod export;
 pub mod exporter;
+pub mod kubernetes;
 pub mod metrics;
 pub mod nri;
 pub mod policies;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use plimsoll_policy::{Diagnostic, Diagnostics, Limits, Policy};
+use plimsoll_policy::{Authority, Diagnostic, Diagnostics, Limits, Policy};
 use plimsoll_trust::{BundleError, MAX_DOCUMENT, Memory, MemoryError, PolicyBundle, Seen};
 
 use crate::{
@@ -101,7 +101,10 @@ fn read_bundles(bundles: &PolicyBundles, memory: &Path, now: Timestamp) -> Resul
                 .map(|policy| (format!("{}:{}", path.display(), policy.file), policy.text.into_bytes())),
         );
     }
-    let policies = parsed(texts)?;
+    let mut policies = parsed(texts)?;
+    for policy in &mut policies {
+        policy.authority = Authority::Bundle;
+    }
     // Only what is right is in force, and counts from then on.
     for (path, name, number, digest) in taken {
         memory.accept(&name, number, digest).map_err(|source| version(&path, source))?;
@@ -229,7 +232,8 @@ mod tests {
         let (root, now) = (tempfile::tempdir().unwrap(), at("2029-01-01T00:00:00Z"));
         let memory = root.path().join("state/versions.json");
         let take = |version, text: &str| read_bundles(&bundles(root.path(), version, text), &memory, now);
-        assert_eq!(take(2, &good("a")).unwrap().len(), 1);
+        let taken = take(2, &good("a")).unwrap();
+        assert_eq!(taken.iter().map(|policy| policy.authority).collect::<Vec<_>>(), [Authority::Bundle]);
         assert!(matches!(
             take(1, &good("a")),
             Err(PoliciesError::Version { source: MemoryError::RolledBack { .. }, .. })

@@ -82,6 +82,42 @@ fn the_chain_goes_from_the_sbom_to_the_verdict() {
 }
 
 #[test]
+fn every_policy_is_told_why_it_is_or_is_not_the_workloads() {
+    let image = image();
+    let write = |name: &str, text: &str| {
+        let head = "apiVersion: plimsoll.dev/v1alpha1\nspec: {selector: {labels: {app: cart}}, mode: Monitor}\n";
+        fs::write(image.path().join("policies").join(name), format!("{head}{text}")).unwrap();
+    };
+    write("own.yaml", "kind: EnforcementPolicy\nmetadata: {name: own, namespace: shop}\n");
+    write("other.yaml", "kind: EnforcementPolicy\nmetadata: {name: other, namespace: bank}\n");
+    let workload = ["--namespace", "shop", "--label", "app=cart"];
+    let ask = |more: &[&str]| plimsoll(image.path(), &[&["policy", "explain", "--policy", "policies"], more].concat());
+    let (code, text, errors) = ask(&workload);
+    assert_eq!((code, errors.as_str()), (0, ""), "{text}");
+    for part in [
+        "policy shop (Enforce), policies/shop.yaml:3:",
+        ", of the directory\n",
+        "goes before shop/own (namespace): a higher authority goes first\n",
+        "not all (directory): the workload's image reference does not fit\n",
+        "not bank/other (namespace): the workload is not known to be in its namespace\n",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    // What the cluster says goes before what the node says, however general it is.
+    write("cluster.yaml", "kind: ClusterEnforcementPolicy\nmetadata: {name: fleet}\n");
+    let (_, text, _) = ask(&[workload.as_slice(), &["--json"]].concat());
+    let report: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((&report["policy"], &report["authority"]), (&json!("fleet"), &json!("cluster")));
+    let candidates = report["candidates"].as_array().unwrap();
+    assert_eq!(candidates.len(), 5);
+    assert_eq!((&candidates[0]["why_not"], &candidates[1]["policy"]), (&json!(null), &json!("shop")));
+    let (code, _, errors) = ask(&["--namespace", "other"]);
+    assert_eq!((code, errors.contains("not shop (directory): the workload is not known")), (1, true), "{errors}");
+    let (code, _, errors) = ask(&["--namespace", "shop", "/usr/bin/listed"]);
+    assert_eq!((code, errors.contains("--rootfs")), (2, true), "{errors}");
+}
+
+#[test]
 fn json_has_the_same_chain() {
     let image = image();
     let more = ["--namespace", "shop", "--json", "/usr/bin/extra"];

@@ -53,6 +53,19 @@ pub(crate) struct Event {
     #[schema(required)]
     pub(crate) network: Option<Network>,
     pub(crate) operation: String,
+    #[schema(required)]
+    pub(crate) cloud: Option<Cloud>,
+}
+
+/// Whose machine the node is; what is not known is empty.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Cloud {
+    /// `aws`, `gcp`, `azure` or `none`.
+    pub(crate) provider: String,
+    pub(crate) region: String,
+    pub(crate) zone: String,
+    pub(crate) account: String,
+    pub(crate) instance: String,
 }
 
 /// Who acted; ids as the node counts them.
@@ -106,6 +119,20 @@ pub(crate) struct Workload {
     pub(crate) namespace: String,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) cgroup: u64,
+    /// Empty outside of Kubernetes.
+    pub(crate) pod: String,
+    pub(crate) pod_uid: String,
+    pub(crate) container: String,
+    #[schema(required)]
+    pub(crate) owner: Option<Owner>,
+    pub(crate) service_account: String,
+}
+
+/// Who made the pod.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Owner {
+    pub(crate) kind: String,
+    pub(crate) name: String,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -114,6 +141,8 @@ pub(crate) struct Policy {
     pub(crate) generation: String,
     /// The rule that decided or would have to allow it; empty if none.
     pub(crate) rule: String,
+    /// Who stands behind it: `bundle`, `cluster`, `directory` or `namespace`; empty if an older agent sent it.
+    pub(crate) authority: String,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -142,16 +171,39 @@ impl Event {
             evidence: event.evidence,
             sbom_digest: event.sbom_digest,
             image: event.image.map(|v1::Image { digest, reference }| Image { digest, reference }),
-            workload: event.workload.map(|v1::Workload { id, namespace, labels, cgroup }| Workload {
-                id,
-                namespace,
-                labels,
-                cgroup,
+            workload: event.workload.map(Workload::from),
+            policy: event.policy.map(|v1::Policy { name, generation, rule, authority }| Policy {
+                name,
+                generation,
+                rule,
+                authority,
             }),
-            policy: event.policy.map(|v1::Policy { name, generation, rule }| Policy { name, generation, rule }),
             mode: word(Kind::Mode, event.mode),
             network: event.network.map(|v1::Network { address, port, protocol }| Network { address, port, protocol }),
             operation: event.operation,
+            cloud: event.cloud.map(|v1::Cloud { provider, region, zone, account, instance }| Cloud {
+                provider,
+                region,
+                zone,
+                account,
+                instance,
+            }),
+        }
+    }
+}
+
+impl From<v1::Workload> for Workload {
+    fn from(workload: v1::Workload) -> Self {
+        Self {
+            id: workload.id,
+            namespace: workload.namespace,
+            labels: workload.labels.into_iter().collect(),
+            cgroup: workload.cgroup,
+            pod: workload.pod,
+            pod_uid: workload.pod_uid,
+            container: workload.container,
+            owner: workload.owner.map(|v1::Owner { kind, name }| Owner { kind, name }),
+            service_account: workload.service_account,
         }
     }
 }

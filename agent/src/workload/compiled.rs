@@ -5,15 +5,18 @@ use std::{
     sync::{Arc, Weak},
 };
 
-use plimsoll_policy::{CompileError, CompiledPolicy, Policy};
+use plimsoll_policy::{Authority, CompileError, CompiledPolicy, Policy};
 use plimsoll_sbom::Sha256;
 
 use super::image::Image;
 
-/// What is compiled and in use, by the image's identity and the policy's generation.
+/// An image's identity, and what tells policies apart: generation, authority and name.
+type Key = (String, Sha256, Authority, String);
+
+/// What is compiled and in use.
 #[derive(Debug, Default)]
 pub(super) struct Compiled {
-    shared: HashMap<(String, Sha256), Weak<CompiledPolicy>>,
+    shared: HashMap<Key, Weak<CompiledPolicy>>,
     /// How many there may be before those that nobody uses any more are looked for.
     bound: usize,
 }
@@ -21,7 +24,7 @@ pub(super) struct Compiled {
 impl Compiled {
     /// The policy for the image.
     pub(super) fn get(&mut self, policy: &Policy, image: &Image) -> Result<Arc<CompiledPolicy>, CompileError> {
-        let key = (image.identity.clone(), policy.generation);
+        let key = (image.identity.clone(), policy.generation, policy.authority, policy.name.clone());
         if let Some(compiled) = self.shared.get(&key).and_then(Weak::upgrade) {
             return Ok(compiled);
         }

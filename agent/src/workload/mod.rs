@@ -11,6 +11,7 @@ pub mod image;
 pub mod mounts;
 pub mod parser;
 pub mod pending;
+pub mod pod;
 pub mod reach;
 pub mod server;
 pub mod sources;
@@ -26,6 +27,7 @@ use std::{
 };
 
 use plimsoll_abi::Label;
+use plimsoll_kubernetes::Pods;
 use plimsoll_policy::{CompileError, CompiledPolicy, Policy, WorkloadFacts};
 
 use self::{
@@ -33,6 +35,7 @@ use self::{
     compiled::Compiled,
     image::{Image, ImageError, Images},
     mounts::{MountError, Overlay},
+    pod::PodRef,
     reach::{Guarded, reaches_out},
     spec::{OciState, SpecError},
     store::{Saved, Store},
@@ -91,6 +94,8 @@ pub struct Workload {
     pub image: Arc<Image>,
     /// What is in force.
     pub policy: Arc<CompiledPolicy>,
+    /// The pod it is of.
+    pub pod: Option<PodRef>,
 }
 
 /// How far a container's first process has come.
@@ -146,6 +151,7 @@ pub struct Registry {
     looked_for_ended: Mutex<Option<Instant>>,
     /// The slot of containers that nobody has introduced, if any are waited for.
     pending: RwLock<Option<Label>>,
+    pods: Pods,
 }
 
 impl Registry {
@@ -166,7 +172,13 @@ impl Registry {
             compiled: Mutex::default(),
             looked_for_ended: Mutex::default(),
             pending: RwLock::default(),
+            pods: Pods::default(),
         })
+    }
+
+    /// Lets what an API server says about pods take part in the choice of policies.
+    pub fn know_pods(&mut self, pods: Pods) {
+        self.pods = pods;
     }
 
     /// The policy maps' sole writer.
@@ -205,6 +217,7 @@ impl Registry {
         if self.looks_for_ended(&state.id) {
             self.forget_ended()?;
         }
+        let state = &self.labelled(state);
         let facts = state.facts();
         let policies = self.policies();
         let Some(policy) = plimsoll_policy::select(&policies, &facts) else {
@@ -249,6 +262,18 @@ impl Registry {
             self.enforcer().enter(cgroup::id(&below)?, label)?;
         }
         Ok(())
+    }
+
+    /// With the labels its pod has now, if they are known and the runtime tells none. They are kept with the workload: who may
+    /// edit a running pod's labels shall not choose another policy for it by that.
+    fn labelled(&self, state: &OciState) -> OciState {
+        let mut state = state.clone();
+        if state.facts().labels.is_empty()
+            && let Some(pod) = PodRef::of(&state.annotations).and_then(|pod| self.pods.find(&pod.uid))
+        {
+            state.add_labels(&pod.labels);
+        }
+        state
     }
 
     /// Forgets a container that has ended. Returns whether it was known.
@@ -305,7 +330,8 @@ impl Registry {
             tracing::warn!(workload = %workload.id, "no policy selects this workload any more; it keeps the one it has");
             return Ok(());
         };
-        if policy.generation == workload.policy.generation {
+        let now = &workload.policy;
+        if (now.generation, now.authority, &now.name) == (policy.generation, policy.authority, &policy.name) {
             return Ok(());
         }
         // Who must have signed the SBOM may be what changed.
@@ -323,6 +349,7 @@ impl Registry {
             volumes: workload.volumes.clone(),
             image,
             policy: compiled,
+            pod: workload.pod.clone(),
             ..*workload
         };
         self.workloads.write().unwrap_or_else(PoisonError::into_inner).insert(workload.label, Arc::new(next));
@@ -370,7 +397,8 @@ impl Registry {
     ) -> Arc<Workload> {
         let label = saved.label.into();
         let (id, volumes) = (saved.state.id.clone(), saved.volumes.clone());
-        let workload = Arc::new(Workload { id, label, cgroup: saved.cgroup, facts, volumes, image, policy });
+        let pod = PodRef::of(&saved.state.annotations);
+        let workload = Arc::new(Workload { id, label, cgroup: saved.cgroup, facts, volumes, image, policy, pod });
         self.workloads.write().unwrap_or_else(PoisonError::into_inner).insert(label, Arc::clone(&workload));
         workload
     }

@@ -122,6 +122,12 @@ impl OciState {
         within(host, &self.bundle).join("config.json")
     }
 
+    /// Takes labels over, as if the runtime had told them.
+    pub fn add_labels(&mut self, labels: &BTreeMap<String, String>) {
+        let labels = labels.iter().map(|(key, value)| (format!("{LABEL_PREFIX}{key}"), value.clone()));
+        self.annotations.extend(labels);
+    }
+
     /// What policies select workloads by.
     pub fn facts(&self) -> WorkloadFacts {
         let first = |names: &[&str]| names.iter().find_map(|name| self.annotations.get(*name)).cloned();
@@ -192,5 +198,7 @@ mod tests {
         assert_eq!(facts.image_digest.as_deref(), Some("sha256:00"));
         assert_eq!(facts.image_reference.as_deref(), Some("r/i:1"));
         assert_eq!(facts.labels.get("app").map(String::as_str), Some("web"));
+        state.add_labels(&[("tier".to_owned(), "front".to_owned())].into());
+        assert_eq!(state.facts().labels.get("tier").map(String::as_str), Some("front"));
     }
 }

@@ -1,9 +1,11 @@
-//! `plimsoll policy explain`: the chain from an SBOM's entry to a verdict, without a node.
+//! `plimsoll policy explain`: which policy is a workload's, and the chain from an SBOM's entry to a verdict, without a node.
 
 use std::{fmt::Write as _, path::PathBuf, process::ExitCode};
 
 use plimsoll_abi::{Hook, Verdict};
-use plimsoll_policy::{Attempt, CompiledPolicy, Image, Origin, Policy, WorkloadFacts, compile, judge, select};
+use plimsoll_policy::{
+    Attempt, CompiledPolicy, Image, Origin, Policy, Standing, WorkloadFacts, compile, judge, select, standings,
+};
 use plimsoll_sbom::{Gap, Inventory, InventoryFile};
 use serde::Serialize;
 
@@ -15,18 +17,18 @@ use crate::{
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Files, by their path in the image with links resolved.
-    #[arg(required = true, value_name = "PATH")]
+    /// Files, by their path in the image with links resolved; without any, which policy is for the workload, and why no other.
+    #[arg(value_name = "PATH", requires_all = ["rootfs", "sbom"])]
     paths: Vec<String>,
     /// Policy documents, or directories of them.
     #[arg(long, required = true, value_name = "FILE")]
     policy: Vec<PathBuf>,
     /// The image's unpacked root filesystem.
-    #[arg(long, value_name = "DIR")]
-    rootfs: PathBuf,
+    #[arg(long, value_name = "DIR", requires = "paths")]
+    rootfs: Option<PathBuf>,
     /// The image's SBOM.
-    #[arg(long, value_name = "FILE")]
-    sbom: PathBuf,
+    #[arg(long, value_name = "FILE", requires = "paths")]
+    sbom: Option<PathBuf>,
     #[command(flatten)]
     workload: Workload,
     /// Print JSON.
@@ -59,13 +61,45 @@ fn label(text: &str) -> Result<(String, String), String> {
 #[derive(Serialize)]
 struct Report<'a> {
     policy: &'a str,
+    authority: &'static str,
     mode: String,
     generation: String,
     place: String,
-    /// Other policies that are for the workload too, and come after this one.
-    passed_over: Vec<&'a str>,
-    sbom_digest: String,
+    /// Every policy: the selected one first, then those it goes before, then those that are not for the workload.
+    candidates: Vec<Candidate<'a>>,
+    /// Nothing without files.
+    sbom_digest: Option<String>,
     files: Vec<File<'a>>,
+}
+
+/// One policy, and what became of it.
+#[derive(Serialize)]
+struct Candidate<'a> {
+    policy: &'a str,
+    authority: &'static str,
+    mode: String,
+    place: String,
+    matches: bool,
+    /// Why it is not the one; nothing for the one.
+    why_not: Option<String>,
+}
+
+impl<'a> Candidate<'a> {
+    fn new(policy: &'a Policy, standing: &Standing) -> Self {
+        let (matches, why_not) = match standing {
+            Standing::Selected => (true, None),
+            Standing::PassedOver(difference) => (true, Some(difference.to_string())),
+            Standing::Unmatched(unmatched) => (false, Some(unmatched.to_string())),
+        };
+        Self {
+            policy: &policy.name,
+            authority: policy.authority.name(),
+            mode: policy.mode.to_string(),
+            place: policy.place.to_string(),
+            matches,
+            why_not,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -92,31 +126,39 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Loaded::Refused(code) => return Ok(code),
     };
     let facts = arguments.workload.facts();
+    let candidates: Vec<_> = standings(&policies, &facts).iter().map(|(one, how)| Candidate::new(one, how)).collect();
     let Some(policy) = select(&policies, &facts) else {
         eprintln!(
             "plimsoll: no policy is for this workload, and nothing restricts it; say more about it with --image, --namespace, --label"
         );
+        for Candidate { policy, authority, why_not, .. } in &candidates {
+            eprintln!("  not {} ({authority}): {}", printable(policy), why_not.as_deref().unwrap_or_default());
+        }
         return Ok(ExitCode::from(1));
     };
-    let document = match sbom::load(&arguments.sbom)? {
-        Ok(document) => document,
-        Err(error) => return Ok(sbom::refuse(&arguments.sbom, &error)),
+    let mut report = Report::new(policy, candidates);
+    let (Some(rootfs), Some(document)) = (&arguments.rootfs, &arguments.sbom) else {
+        print_report(&report, arguments.json)?;
+        return Ok(ExitCode::SUCCESS);
     };
-    let image = sbom::index(&arguments.rootfs)?;
+    let document = match sbom::load(document)? {
+        Ok(loaded) => loaded,
+        Err(error) => return Ok(sbom::refuse(document, &error)),
+    };
+    let image = sbom::index(rootfs)?;
     let inventory = plimsoll_sbom::inventory(&image.listing, &document, &image.databases);
     let compiled = compile(policy, &inventory)?;
-    let mut report = Report::new(policy, &inventory);
-    report.passed_over = policies
-        .iter()
-        .filter(|other| other.name != policy.name && other.matches(&facts))
-        .map(|other| &*other.name)
-        .collect();
+    report.sbom_digest = Some(inventory.sbom_digest.to_string());
     report.files = arguments.paths.iter().map(|path| File::new(path, &compiled, &inventory)).collect();
-    let text = if arguments.json { serde_json::to_string_pretty(&report)? + "\n" } else { report.text()? };
-    print(&text)?;
+    print_report(&report, arguments.json)?;
     let allowed =
         report.files.iter().all(|file| file.answers.iter().any(|answer| answer.verdict == Verdict::Allow.name()));
     Ok(if allowed { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+fn print_report(report: &Report<'_>, json: bool) -> anyhow::Result<()> {
+    let text = if json { serde_json::to_string_pretty(report)? + "\n" } else { report.text()? };
+    print(&text)
 }
 
 impl Workload {
@@ -191,24 +233,30 @@ fn gap(gap: Option<&Gap>) -> String {
 }
 
 impl<'a> Report<'a> {
-    fn new(policy: &'a Policy, inventory: &Inventory) -> Self {
+    fn new(policy: &'a Policy, candidates: Vec<Candidate<'a>>) -> Self {
         Self {
             policy: &policy.name,
+            authority: policy.authority.name(),
             mode: policy.mode.to_string(),
             generation: policy.generation.to_string(),
             place: policy.place.to_string(),
-            passed_over: Vec::new(),
-            sbom_digest: inventory.sbom_digest.to_string(),
+            candidates,
+            sbom_digest: None,
             files: Vec::new(),
         }
     }
 
     fn text(&self) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
-        writeln!(text, "SBOM {}", self.sbom_digest)?;
-        writeln!(text, "policy {} ({}), {}, generation {}", self.policy, self.mode, self.place, self.generation)?;
-        if !self.passed_over.is_empty() {
-            writeln!(text, "goes before {}", self.passed_over.join(", "))?;
+        if let Some(digest) = &self.sbom_digest {
+            writeln!(text, "SBOM {digest}")?;
+        }
+        let Self { policy, authority, mode, place, generation, .. } = self;
+        writeln!(text, "policy {policy} ({mode}), {place}, generation {generation}, of the {authority}")?;
+        for Candidate { policy, authority, matches, why_not, .. } in &self.candidates {
+            let Some(why) = why_not else { continue };
+            let word = if *matches { "goes before" } else { "not" };
+            writeln!(text, "{word} {} ({authority}): {}", printable(policy), printable(why))?;
         }
         for file in &self.files {
             file.text(&mut text)?;

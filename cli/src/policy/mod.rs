@@ -58,7 +58,7 @@ pub(crate) enum Command {
     /// Exit status: 0 nothing would be denied or reported, 1 something would, 3 a policy or an event could not be read.
     Simulate(simulate::Arguments),
     /// Print the JSON Schema of policies, for editors; it is published as docs/policy.schema.json.
-    Schema,
+    Schema(schema::Arguments),
     /// Sign policies together, or look into such a bundle.
     #[command(subcommand)]
     Bundle(bundle::Command),
@@ -74,7 +74,7 @@ pub(crate) fn run(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Diff(arguments) => diff::run(arguments),
         Command::Explain(arguments) => explain::run(arguments),
         Command::Simulate(arguments) => simulate::run(arguments),
-        Command::Schema => schema::run(),
+        Command::Schema(arguments) => schema::run(arguments),
         Command::Bundle(command) => bundle::run(command),
     }
 }

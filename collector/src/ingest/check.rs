@@ -233,12 +233,17 @@ fn texts_fit(event: &Event) -> bool {
             .as_ref()
             .is_none_or(|package| names(&[&package.name, &package.version]) && references(&[&package.purl]))
         && event.image.as_ref().is_none_or(|image| names(&[&image.digest]) && references(&[&image.reference]))
-        && event
-            .policy
-            .as_ref()
-            .is_none_or(|policy| names(&[&policy.name, &policy.generation]) && references(&[&policy.rule]))
+        && event.policy.as_ref().is_none_or(|policy| {
+            names(&[&policy.name, &policy.generation, &policy.authority]) && references(&[&policy.rule])
+        })
         && event.workload.as_ref().is_none_or(|workload| {
-            names(&[&workload.id, &workload.namespace])
+            names(&[&workload.id, &workload.namespace, &workload.pod, &workload.pod_uid, &workload.container])
+                && names(&[&workload.service_account])
+                && workload.owner.as_ref().is_none_or(|owner| names(&[&owner.kind, &owner.name]))
                 && workload.labels.iter().all(|(key, value)| within(limits::LABEL, &[key, value]))
         })
+        && event
+            .cloud
+            .as_ref()
+            .is_none_or(|cloud| names(&[&cloud.provider, &cloud.region, &cloud.zone, &cloud.account, &cloud.instance]))
 }

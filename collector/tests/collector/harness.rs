@@ -206,10 +206,21 @@ pub(crate) fn deny(sequence: u64, seconds: u64, path: &str) -> v1::Event {
             namespace: text("shop"),
             labels: [(text("app"), text("web"))].into(),
             cgroup: 77,
+            pod: text("web-0"),
+            pod_uid: text("u1"),
+            container: text("web"),
+            owner: Some(v1::Owner { kind: text("StatefulSet"), name: text("web") }),
+            service_account: text("web"),
         }),
-        policy: Some(v1::Policy { name: text("shop"), generation: text("g1"), rule: String::new() }),
+        policy: Some(v1::Policy {
+            name: text("shop"),
+            generation: text("g1"),
+            rule: String::new(),
+            authority: text("cluster"),
+        }),
         mode: v1::Mode::Enforce.into(),
         network: None,
         operation: String::new(),
+        cloud: Some(v1::Cloud { provider: text("gcp"), region: text("europe-west3"), ..v1::Cloud::default() }),
     }
 }

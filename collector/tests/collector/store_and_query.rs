@@ -95,9 +95,12 @@ async fn an_event_comes_back_as_it_was_sent() {
         "package": { "name": "coreutils", "version": "9.1", "purl": "pkg:deb/debian/coreutils@9.1" },
         "evidence": "package-digest", "sbom_digest": "sha256:cc",
         "image": { "digest": "sha256:aa", "reference": "shop/web:1" },
-        "workload": { "id": "w1", "namespace": "shop", "labels": { "app": "web" }, "cgroup": 77 },
-        "policy": { "name": "shop", "generation": "g1", "rule": "" },
+        "workload": { "id": "w1", "namespace": "shop", "labels": { "app": "web" }, "cgroup": 77,
+                      "pod": "web-0", "pod_uid": "u1", "container": "web", "service_account": "web",
+                      "owner": { "kind": "StatefulSet", "name": "web" } },
+        "policy": { "name": "shop", "generation": "g1", "rule": "", "authority": "cluster" },
         "network": { "address": "10.2.0.1", "port": 443, "protocol": "udp" }, "operation": "mount",
+        "cloud": { "provider": "gcp", "region": "europe-west3", "zone": "", "account": "", "instance": "" },
     });
     assert_eq!(found, expected);
     harness.stop().await;

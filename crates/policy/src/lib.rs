@@ -26,9 +26,9 @@ pub use compile::{
     compile, compiling_packages,
 };
 pub use diagnostic::{Diagnostic, Diagnostics, Place};
-#[cfg(feature = "schema")]
-pub use document::json_schema;
 pub use document::{FormatError, Limits, format, parse, parse_all, scalar};
+#[cfg(feature = "schema")]
+pub use document::{crds, json_schema};
 pub use evaluate::{Access, FileObject, evaluate};
 pub use evaluate_files::{FileAccess, FilePath, ScriptAccess, evaluate_file, evaluate_script};
 pub use hardening::{Capabilities, Forbidden, Hardening};
@@ -37,8 +37,8 @@ pub use network::{
     Prefix, Protocols, SOCKET_KINDS, evaluate_network,
 };
 pub use policy::{
-    Addition, AnonymousExec, FileRule, LabelSelector, Mode, PathPattern, Policy, SbomTrust, Scripts, Selector,
-    SignedBy, Unsigned,
+    Addition, AnonymousExec, Authority, FileRule, LabelSelector, Mode, PathPattern, Policy, SbomTrust, Scripts,
+    Selector, SignedBy, Unsigned,
 };
 pub use reference::ReferencePattern;
-pub use selection::{WorkloadFacts, duplicate_names, select};
+pub use selection::{Difference, Standing, Unmatched, WorkloadFacts, duplicate_names, select, standings};

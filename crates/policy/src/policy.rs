@@ -12,8 +12,10 @@ use crate::{diagnostic::Place, hardening::Hardening, network::Network, reference
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Policy {
-    /// Its name, unique on a node.
+    /// Its name, unique among those of its authority; `namespace/name` for a namespace's own.
     pub name: String,
+    /// Who stands behind it.
+    pub authority: Authority,
     /// Where its name stands.
     pub place: Place,
     /// Digest of the document's text; changes with every edit.
@@ -38,6 +40,33 @@ pub struct Policy {
     pub scripts: Scripts,
     /// Who must have signed the image's SBOM.
     pub sbom: SbomTrust,
+}
+
+/// Who stands behind a policy. Those who come first here go before the others, however specific these are: nobody can take
+/// back what somebody said whom they do not stand above.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Authority {
+    /// A signed bundle.
+    Bundle,
+    /// The cluster: a `ClusterEnforcementPolicy`.
+    Cluster,
+    /// The node: an `EnforcementPolicy` of no namespace, in its directory.
+    Directory,
+    /// A namespace, for its own workloads alone: an `EnforcementPolicy` with one.
+    Namespace,
+}
+
+impl Authority {
+    /// The word that events and reports have for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bundle => "bundle",
+            Self::Cluster => "cluster",
+            Self::Directory => "directory",
+            Self::Namespace => "namespace",
+        }
+    }
 }
 
 /// Who must have signed an image's SBOM, and what one is worth that nobody of these signed.

@@ -1,7 +1,10 @@
 //! Which of several matching policies is for a workload.
 #![cfg(test)]
 
-use plimsoll_policy::{Limits, Policy, WorkloadFacts, duplicate_names, parse, parse_all, select};
+use plimsoll_policy::{
+    Authority, Difference, Limits, Policy, Standing, Unmatched, WorkloadFacts, duplicate_names, parse, parse_all,
+    select, standings,
+};
 
 const DIGEST: &str = "sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a";
 
@@ -56,6 +59,71 @@ fn the_more_specific_selector_goes_first() {
         ("{image: {reference: \"*\"}, namespace: shop}", "Monitor"),
         ("{image: {reference: \"*\"}}", "Enforce"),
     ]);
+}
+
+/// As the API server's objects become documents.
+fn of(kind: &str, namespace: &str, selector: &str, mode: &str) -> Policy {
+    let namespace = if namespace.is_empty() { String::new() } else { format!(", namespace: {namespace}") };
+    let text = format!(
+        "apiVersion: plimsoll.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: own{namespace}}}\n\
+         spec:\n  selector: {selector}\n  mode: {mode}\n"
+    );
+    parse("own", text.as_bytes(), &Limits::default()).unwrap()
+}
+
+#[test]
+fn nobody_weakens_what_a_higher_authority_says() {
+    let exact = format!("{{image: {{digest: \"{DIGEST}\"}}, labels: {{app: cart, tier: web}}}}");
+    let mut bundle = policy("fleet", "{namespace: shop}", "Enforce");
+    bundle.authority = Authority::Bundle;
+    let ranked = [
+        bundle,
+        of("ClusterEnforcementPolicy", "", "{namespace: shop}", "Enforce"),
+        policy("node", "{image: {reference: \"*\"}}", "Enforce"),
+        of("EnforcementPolicy", "shop", &exact, "Monitor"),
+    ];
+    assert_eq!(ranked[3].name, "shop/own");
+    assert_eq!(ranked[3].selector.namespace.as_deref(), Some("shop"));
+    for first in 0..ranked.len() {
+        let mut candidates = ranked[first..].to_vec();
+        candidates.reverse();
+        assert_eq!(select(&candidates, &cart()), Some(&ranked[first]));
+        for (policy, standing) in standings(&candidates, &cart()).iter().skip(1) {
+            assert_eq!(*standing, Standing::PassedOver(Difference::Authority), "{}", policy.name);
+        }
+    }
+}
+
+#[test]
+fn a_namespaces_policy_is_for_its_own_workloads_alone() {
+    let own = of("EnforcementPolicy", "bank", "{labels: {app: cart}}", "Monitor");
+    assert_eq!(select(std::slice::from_ref(&own), &cart()), None);
+    let unknown = WorkloadFacts { namespace: None, ..cart() };
+    assert_eq!(select(std::slice::from_ref(&own), &unknown), None);
+    let [(_, standing)] = &standings(std::slice::from_ref(&own), &cart())[..] else { panic!("one policy") };
+    assert_eq!(*standing, Standing::Unmatched(Unmatched::Namespace));
+}
+
+#[test]
+fn every_policy_is_told_why_it_is_not_the_one() {
+    let policies = [
+        policy("a-label", "{labels: {app: cart}}", "Enforce"),
+        policy("b-other", "{labels: {app: till}}", "Enforce"),
+        policy("c-digest", &format!("{{image: {{digest: \"{DIGEST}\"}}}}"), "Monitor"),
+        policy("d-image", "{image: {reference: \"other:*\"}}", "Enforce"),
+        policy("e-label", "{labels: {app: cart}}", "Monitor"),
+    ];
+    let told: Vec<_> = standings(&policies, &cart()).into_iter().map(|(policy, why)| (&*policy.name, why)).collect();
+    assert_eq!(
+        told,
+        [
+            ("c-digest", Standing::Selected),
+            ("a-label", Standing::PassedOver(Difference::Digest)),
+            ("e-label", Standing::PassedOver(Difference::Digest)),
+            ("b-other", Standing::Unmatched(Unmatched::Label("app".to_owned()))),
+            ("d-image", Standing::Unmatched(Unmatched::Reference)),
+        ]
+    );
 }
 
 /// The policy that watches everything must not take a workload from the one that enforces.

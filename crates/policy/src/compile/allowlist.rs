@@ -12,7 +12,7 @@ use crate::{
     evaluate_files,
     hardening::Hardening,
     network::Network,
-    policy::{AnonymousExec, FileRule, Mode, PathPattern, Scripts},
+    policy::{AnonymousExec, Authority, FileRule, Mode, PathPattern, Scripts},
 };
 
 /// A policy applied to one image.
@@ -21,6 +21,8 @@ use crate::{
 pub struct CompiledPolicy {
     /// The policy's name.
     pub name: String,
+    /// Who stands behind it.
+    pub authority: Authority,
     /// Digest of the policy's text.
     pub generation: Sha256,
     /// What happens to a deviation.

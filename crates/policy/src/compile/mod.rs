@@ -64,6 +64,7 @@ pub fn compile(policy: &Policy, inventory: &Inventory) -> Result<CompiledPolicy,
     });
     Ok(CompiledPolicy {
         name: policy.name.clone(),
+        authority: policy.authority,
         generation: policy.generation,
         mode: policy.mode,
         anonymous_exec,

@@ -20,16 +20,22 @@ use crate::{
 };
 
 const DIGEST: &str = "^sha256:[0-9a-f]{64}$";
-/// Absolute, without empty, `.` and `..` parts and without wildcards but `/**` at its end.
-const PATH: &str = r"^(/(?!\.{1,2}(/|$))[^/*?\[]+)+(/\*\*)?$";
-const FILE_PATH: &str = r"^(/\*\*|(/(?!\.{1,2}(/|$))[^/*?\[]+)+(/\*\*)?)$";
+/// Absolute, without empty, `.` and `..` parts and without wildcards but `/**` at its end. Without looking ahead, which the
+/// API server's regular expressions cannot.
+const PATH: &str = r"^(/([^/*?\[.]|\.[^/*?\[.]|\.\.[^/*?\[])[^/*?\[]*)+(/\*\*)?$";
+const FILE_PATH: &str = r"^(/\*\*|(/([^/*?\[.]|\.[^/*?\[.]|\.\.[^/*?\[])[^/*?\[]*)+(/\*\*)?)$";
 
 /// JSON Schema, draft 2020-12, of one policy. A document it takes may still be wrong; `plimsoll policy check` has the last
 /// word.
 pub fn json_schema() -> Value {
+    of::<EnforcementPolicy>()
+}
+
+/// The schema of a type, with nothing to look up elsewhere.
+pub(super) fn of<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
     let settings = settings.with_transform(RecursiveTransform(never_null));
-    settings.into_generator().into_root_schema_for::<EnforcementPolicy>().to_value()
+    settings.into_generator().into_root_schema_for::<T>().to_value()
 }
 
 /// A field that may be left out may not be empty.
@@ -76,9 +82,16 @@ struct EnforcementPolicy {
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "only described")]
 struct Metadata {
-    /// Unique on a node; events name it.
+    /// Unique on a node, or in its namespace; events name it.
     #[schemars(regex(pattern = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"), length(max = 253))]
     name: String,
+    /// Makes it the policy of this namespace, for its workloads alone.
+    #[schemars(regex(pattern = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"), length(max = 63))]
+    namespace: Option<String>,
+    /// For other tools.
+    labels: Option<BTreeMap<String, String>>,
+    /// For other tools.
+    annotations: Option<BTreeMap<String, String>>,
 }
 
 #[derive(JsonSchema)]
@@ -296,16 +309,17 @@ fn api_version(_: &mut SchemaGenerator) -> Schema {
 }
 
 fn kind(_: &mut SchemaGenerator) -> Schema {
-    schema!({ "const": super::schema::KIND })
+    schema!({ "enum": super::schema::KINDS.map(|(name, _)| name) })
 }
 
 fn operations(_: &mut SchemaGenerator) -> Schema {
     let names: Vec<_> = OPERATIONS.iter().map(|(name, _)| *name).chain([super::files::ALL]).collect();
-    schema!({ "type": "array", "minItems": 1, "items": { "enum": names } })
+    schema!({ "type": "array", "minItems": 1, "maxItems": names.len(), "items": { "enum": names } })
 }
 
 fn sockets(_: &mut SchemaGenerator) -> Schema {
-    schema!({ "type": "array", "items": { "enum": SOCKET_KINDS.map(|(name, _)| name) } })
+    let names = SOCKET_KINDS.map(|(name, _)| name);
+    schema!({ "type": "array", "maxItems": names.len(), "items": { "enum": names } })
 }
 
 fn ports(_: &mut SchemaGenerator) -> Schema {

@@ -1,5 +1,7 @@
 //! From a document's bytes to policies, or to everything that is wrong with them.
 
+#[cfg(feature = "schema")]
+mod crd;
 mod fields;
 mod files;
 mod format;
@@ -13,12 +15,14 @@ mod scalar;
 mod schema;
 mod shape;
 mod source;
+#[cfg(feature = "schema")]
+mod status;
 mod tree;
 mod trust;
 mod value;
 
 #[cfg(feature = "schema")]
-pub use self::json_schema::json_schema;
+pub use self::{crd::crds, json_schema::json_schema};
 pub use self::{
     format::{FormatError, format},
     scalar::scalar,

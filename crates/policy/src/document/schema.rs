@@ -19,11 +19,13 @@ use super::{
 use crate::{
     hardening::Hardening,
     network::Network,
-    policy::{Addition, AnonymousExec, FileRule, LabelSelector, Mode, Policy, SbomTrust, Scripts, Selector},
+    policy::{Addition, AnonymousExec, Authority, FileRule, LabelSelector, Mode, Policy, SbomTrust, Scripts, Selector},
 };
 
 pub(super) const API_VERSION: &str = "plimsoll.dev/v1alpha1";
-pub(super) const KIND: &str = "EnforcementPolicy";
+/// What a policy may be; without a namespace, an `EnforcementPolicy` is the node's.
+pub(super) const KINDS: [(&str, Authority); 2] =
+    [("EnforcementPolicy", Authority::Directory), ("ClusterEnforcementPolicy", Authority::Cluster)];
 
 const MODES: [(&str, Mode); 2] = [("Monitor", Mode::Monitor), ("Enforce", Mode::Enforce)];
 const ANONYMOUS_EXEC: [(&str, AnonymousExec); 3] =
@@ -40,16 +42,18 @@ pub(super) fn policy(
 ) -> Result<Policy, Reported> {
     let document = Fields::open(root, root.span, &shape::DOCUMENT, report)?;
     let version = constant(&document, "apiVersion", API_VERSION, report);
-    let kind = constant(&document, "kind", KIND, report);
-    let named = name(&document, report);
+    let kind = document.required("kind", "kind: EnforcementPolicy", report);
+    let kind = kind.and_then(|field| field.choice(&KINDS, report));
+    let metadata = metadata(&document, report);
     let spec = spec(&document, limits, report);
     version?;
-    kind?;
-    let (name, name_span) = named?;
+    let (metadata, authority) = (metadata?, kind?);
     let Spec { selector, mode, evidence, anonymous_exec, allow, files, scripts, network, hardening, sbom } = spec?;
-    let place = report.source().place(name_span);
+    let place = report.source().place(metadata.name_span);
+    let (name, authority, selector) = confined(metadata, authority, selector, report)?;
     Ok(Policy {
         name,
+        authority,
         place,
         generation,
         selector,
@@ -75,11 +79,57 @@ fn constant(
     field.choice(&[(expected, ())], report)
 }
 
-fn name(document: &Fields<'_>, report: &mut Report<'_>) -> Result<(String, Span), Reported> {
+/// Who a policy is.
+struct Metadata {
+    name: String,
+    name_span: Span,
+    /// With where it stands.
+    namespace: Option<(String, Span)>,
+}
+
+fn metadata(document: &Fields<'_>, report: &mut Report<'_>) -> Result<Metadata, Reported> {
     let metadata = document.required("metadata", "metadata: {name: my-policy}", report)?;
     let fields = Fields::open(&metadata.node, metadata.key_span, &shape::METADATA, report)?;
+    let namespace = fields.optional("namespace");
+    let namespace = namespace.map(|field| Ok((value::namespace(field, report)?, field.value_span()))).transpose();
+    // They are for other tools; what they must be is theirs to say.
+    let notes =
+        ["labels", "annotations"].map(|name| fields.optional(name).map_or(Ok(()), |field| notes(field, report)));
     let field = fields.required("name", "name: my-policy", report)?;
-    Ok((value::name(field, report)?, field.value_span()))
+    let name = value::name(field, report)?;
+    notes.into_iter().collect::<Result<(), _>>()?;
+    Ok(Metadata { name, name_span: field.value_span(), namespace: namespace? })
+}
+
+fn notes(field: &Field, report: &mut Report<'_>) -> Result<(), Reported> {
+    if let Value::Mapping(notes) = &field.node.value {
+        return notes.iter().try_for_each(|note| note.string(report).map(drop));
+    }
+    Err(super::fields::wrong_type(&field.node, field.value_span(), &quoted(&field.key), "a mapping", report))
+}
+
+/// Keeps a namespace's policy to its own workloads, whatever it selects.
+fn confined(
+    metadata: Metadata,
+    authority: Authority,
+    selector: Selector,
+    report: &mut Report<'_>,
+) -> Result<(String, Authority, Selector), Reported> {
+    let Metadata { name, namespace, .. } = metadata;
+    match (namespace, authority) {
+        (None, _) => Ok((name, authority, selector)),
+        (Some((_, span)), Authority::Cluster) => {
+            let help = "remove it, or make it an `EnforcementPolicy`, which is for the workloads of its namespace";
+            Err(report.error(span, "a `ClusterEnforcementPolicy` has no namespace", help))
+        }
+        (Some((own, span)), _) if selector.namespace.as_ref().is_some_and(|other| *other != own) => {
+            let help = "remove `selector.namespace`, or let a `ClusterEnforcementPolicy` select workloads elsewhere";
+            Err(report.error(span, "a policy of one namespace cannot select workloads of another", help))
+        }
+        (Some((own, _)), _) => {
+            Ok((format!("{own}/{name}"), Authority::Namespace, Selector { namespace: Some(own), ..selector }))
+        }
+    }
 }
 
 struct Spec {

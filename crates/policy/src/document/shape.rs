@@ -32,7 +32,8 @@ impl Shape {
 }
 
 pub(super) static DOCUMENT: Shape = Shape { name: "the document", fields: &["apiVersion", "kind", "metadata", "spec"] };
-pub(super) static METADATA: Shape = Shape { name: "`metadata`", fields: &["name"] };
+pub(super) static METADATA: Shape =
+    Shape { name: "`metadata`", fields: &["name", "namespace", "labels", "annotations"] };
 pub(super) static SPEC: Shape = Shape {
     name: "`spec`",
     fields: &[
@@ -86,8 +87,8 @@ pub(super) static SBOM: Shape = Shape { name: "`spec.sbom`", fields: &["signedBy
 pub(super) static SIGNER: Shape =
     Shape { name: "an entry of `spec.sbom.signedBy`", fields: &["key", "identity", "issuer"] };
 
-/// Every mapping, the outer ones first.
+/// Every mapping, the outer ones first; `metadata` last, since it shares names with a selector, which is meant more often.
 pub(super) static ALL: [&Shape; 14] = [
-    &DOCUMENT, &METADATA, &SPEC, &SELECTOR, &IMAGE, &ADDITION, &NETWORK, &EGRESS, &BIND, &INGRESS, &HARDENING, &FILE,
-    &SBOM, &SIGNER,
+    &DOCUMENT, &SPEC, &SELECTOR, &IMAGE, &ADDITION, &NETWORK, &EGRESS, &BIND, &INGRESS, &HARDENING, &FILE, &SBOM,
+    &SIGNER, &METADATA,
 ];

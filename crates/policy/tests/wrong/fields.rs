@@ -216,7 +216,7 @@ data: {}
             policy.yaml:2:7: error: `kind` cannot be `ConfigMap`
               2 | kind: ConfigMap
                 |       ^^^^^^^^^
-              help: write `EnforcementPolicy`
+              help: write `EnforcementPolicy` or `ClusterEnforcementPolicy`
             policy.yaml:5:1: error: unknown field `data` in the document
               5 | data: {}
                 | ^^^^
