@@ -68,14 +68,14 @@ fn five_thousand() -> Result<()> {
         before.agent
     );
     ensure!(kernel + user <= BOUND, "{kernel} MiB and {user} MiB are more than {BOUND}");
-    ensure!(member.executes(WORKLOADS - 1)?.is_err(), "a program of the node's ran in a workload");
-    edit(&node, &agent, &member)?;
+    ensure!(executes(WORKLOADS - 1)?.is_err(), "a program of the node's ran in a workload");
+    edit(&node, &agent)?;
     agent.daemon.kill()?;
     node.detach()
 }
 
 /// A thousand edits as fast as they can be made, each of one image's policy; the last one of each image allows what was denied.
-fn edit(node: &Node, agent: &Agent, member: &Member) -> Result<()> {
+fn edit(node: &Node, agent: &Agent) -> Result<()> {
     let reloads = || agent.metric("plimsoll_policy_reloads_total");
     let before = reloads()?;
     let started = Instant::now();
@@ -90,7 +90,7 @@ fn edit(node: &Node, agent: &Agent, member: &Member) -> Result<()> {
     let written = started.elapsed();
     wait_for("the last edits to be in force", || {
         for workload in WORKLOADS - IMAGES..WORKLOADS {
-            member.executes(workload)?.map_err(|status| anyhow::anyhow!("{workload}: {status}"))?;
+            executes(workload)?.map_err(|status| anyhow::anyhow!("{workload}: {status}"))?;
         }
         Ok(())
     })?;
@@ -178,14 +178,6 @@ impl Member {
         let mut sleep = Command::new("unshare");
         Ok(Self(sleep.args(["--mount", "sleep", "infinity"]).stdin(Stdio::null()).spawn()?))
     }
-
-    /// Whether a program of the node's runs in a workload; if not, its shell's status.
-    fn executes(&self, workload: usize) -> Result<Result<(), std::process::ExitStatus>> {
-        let script = format!("echo $$ > {CGROUPS}/{workload}/cgroup.procs || exit 9; exec /usr/bin/true");
-        let status = Command::new("unshare").args(["--mount", "sh", "-c", &script]).stderr(Stdio::null()).status()?;
-        ensure!(status.code() != Some(9), "the cgroup of workload {workload} cannot be joined");
-        Ok(if status.success() { Ok(()) } else { Err(status) })
-    }
 }
 
 impl Drop for Member {
@@ -194,6 +186,14 @@ impl Drop for Member {
             let _status = self.0.wait();
         }
     }
+}
+
+/// Whether a program of the node's runs in a workload; if not, its shell's status.
+fn executes(workload: usize) -> Result<Result<(), std::process::ExitStatus>> {
+    let script = format!("echo $$ > {CGROUPS}/{workload}/cgroup.procs || exit 9; exec /usr/bin/true");
+    let status = Command::new("unshare").args(["--mount", "sh", "-c", &script]).stderr(Stdio::null()).status()?;
+    ensure!(status.code() != Some(9), "the cgroup of workload {workload} cannot be joined");
+    Ok(if status.success() { Ok(()) } else { Err(status) })
 }
 
 fn introduce(node: &Node, member: &Member, image: &Image, number: usize) -> Result<()> {

@@ -10,6 +10,7 @@ use crate::{build, guest::Guests, setup, workspace::Workspace};
 /// The kernel's `lsm=` list without `bpf`: Debian's own, less that.
 pub(crate) const LSM_WITHOUT_BPF: &str = "lockdown,yama,loadpin,safesetid,integrity";
 
+#[expect(clippy::struct_excessive_bools, reason = "they are switches of a command line")]
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Kernel to boot

@@ -86,7 +86,7 @@ pub fn ask(socket: &Path, stage: Stage, timeout: Duration, input: impl io::Read)
             Err(HookError::Connect { .. } | HookError::Gone { .. })
                 if stage == Stage::CreateRuntime && Instant::now() + PAUSE < deadline =>
             {
-                thread::sleep(PAUSE);
+                thread::park_timeout(PAUSE);
             }
             outcome => return outcome,
         }

@@ -27,6 +27,7 @@ pub(crate) const NRI_SOCKET: &str = "/run/plimsoll-containerd/nri.sock";
 /// containerd, stopped when it is dropped.
 pub(crate) struct Containerd {
     daemon: Daemon,
+    socket: PathBuf,
 }
 
 impl Containerd {
@@ -48,7 +49,7 @@ impl Containerd {
             daemon.ensure_alive()?;
             Runtimes::connect(Path::new(SOCKET))?.version()
         })?;
-        let containerd = Self { daemon };
+        let containerd = Self { daemon, socket: SOCKET.into() };
         containerd.images(&["import", ARCHIVE])?;
         // As a registry would have named it: an image that was imported has no digest that CRI tells.
         let by_digest = format!("plimsoll.test/image@{}", image_digest()?);
@@ -66,7 +67,7 @@ impl Containerd {
 
     /// A connection to its CRI.
     pub(crate) fn connect(&self) -> Result<Runtimes> {
-        Runtimes::connect(Path::new(SOCKET))
+        Runtimes::connect(&self.socket)
     }
 
     /// What it has said.

@@ -151,11 +151,11 @@ fn many_in(mut cluster: Cluster, handler: &str, deaths: bool) -> Result<()> {
         let (containerd, tally, over) = (&cluster.containerd, &tally, &over);
         let workers: Vec<_> =
             (0..WORKERS).map(|worker| scope.spawn(move || work(containerd, handler, worker, deaths, tally))).collect();
-        let killer = scope.spawn(|| kill_again_and_again(&mut cluster.agent, &cluster.node, deaths, tally, over));
+        let reaper = scope.spawn(|| kill_again_and_again(&mut cluster.agent, &cluster.node, deaths, tally, over));
         let worked: Result<Vec<()>> =
             workers.into_iter().map(|worker| worker.join().map_err(|_panic| anyhow!("a loop panicked"))?).collect();
         over.store(true, Ordering::SeqCst);
-        let killed = killer.join().map_err(|_panic| anyhow!("the killer panicked"))?;
+        let killed = reaper.join().map_err(|_panic| anyhow!("who kills the agent panicked"))?;
         worked.and(killed)
     });
     let killed = killed.with_context(|| cluster.agent.daemon.log())?;
