@@ -10,7 +10,7 @@ use super::{
     cri::{PodConfig, Runtimes},
     run,
 };
-use crate::{daemon::wait_for, trial};
+use crate::{container::ACTOR, daemon::wait_for, trial};
 
 /// The agent's name for what decides over them.
 const POLICY: &str = "unknown-containers";
@@ -63,16 +63,21 @@ fn denied() -> Result<()> {
         "nobody introduced it: {refused:?}"
     );
     // containerd introduces no sandbox.
-    pod(&mut runtimes, "unknown", "plain").err().context("a sandbox that nobody introduced has started")?;
-    wait_for("the event of its denial", || {
-        let events = cluster.collector.events("verdict=deny")?;
-        let ours = events.iter().any(|event| event["policy"]["name"] == POLICY);
-        ensure!(ours, "{refused:?}: {} denials, none of it", events.len());
-        Ok(())
-    })?;
+    let unknown = pod(&mut runtimes, "unknown", "plain");
+    for program in ["sh", ACTOR] {
+        wait_for("the event of its denial", || {
+            let events = cluster.collector.events("verdict=deny")?;
+            let of_it = |event: &serde_json::Value| {
+                event["policy"]["name"] == POLICY
+                    && event["file"]["path"].as_str().is_some_and(|path| path.ends_with(program))
+            };
+            ensure!(events.iter().any(of_it), "{program}: {} denials, none of it; {refused:?}", events.len());
+            Ok(())
+        })?;
+    }
     ensure!(run(&mut runtimes, &known, 0, &annotations()?)? == 0, "an enforced container is another's");
     ensure!(run(&mut runtimes, &known, 1, &BTreeMap::new())? == BREACH, "introduced, selected by none, and not let go");
-    for pod in [&earlier, &known] {
+    for pod in [&earlier, &known].into_iter().chain(unknown.as_ref().ok()) {
         runtimes.remove_pod(pod)?;
     }
     cluster.remove()

@@ -64,10 +64,11 @@ https://{{ include "plimsoll.collector.name" . }}.{{ .Release.Namespace }}.svc:7
 {{- $_ := set $own "collector" (dict "endpoint" . "tls" $tls) -}}
 {{- end -}}
 {{- if $agent.nri.enabled -}}
-{{- $_ := set $own "nri" (merge (dict "socket" $agent.nri.socket) $agent.nri.config) -}}
+{{- $hook := printf "%s/bin/plimsoll-agent" $agent.hook.directory -}}
+{{- $_ := set $own "nri" (merge (dict "socket" (printf "/proc/1/root%s" $agent.nri.socket) "hook" $hook) $agent.nri.config) -}}
 {{- end -}}
 {{- if $agent.cri.enabled -}}
-{{- $_ := set $own "cri" (merge (dict "endpoint" (printf "unix://%s" $agent.cri.socket)) $agent.cri.config) -}}
+{{- $_ := set $own "cri" (merge (dict "endpoint" (printf "/proc/1/root%s" $agent.cri.socket)) $agent.cri.config) -}}
 {{- end -}}
 {{- if $agent.kubernetes.enabled -}}
 {{- $_ := set $own "kubernetes" $agent.kubernetes.config -}}

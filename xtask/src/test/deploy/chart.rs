@@ -21,9 +21,9 @@ agent:
   trustKeys: { release: '-----BEGIN PUBLIC KEY-----' }
   registryCredentials: registry
   hook: { directory: /home/kubernetes/bin/plimsoll }
-  nri: { enabled: true, config: { hook: true } }
+  nri: { enabled: true, config: { hook: /usr/local/bin/plimsoll-agent } }
   cri: { enabled: true }
-  kubernetes: { enabled: true, config: { a: b } }
+  kubernetes: { enabled: true, config: { policies: false } }
   tls: { source: spiffe, spiffe: { trustDomain: nodes.example, helperImage: 'helper:1' } }
   seccompProfile: { type: Localhost, localhostProfile: plimsoll-agent.json }
   podLabels: { a: b }

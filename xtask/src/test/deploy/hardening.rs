@@ -10,8 +10,9 @@ use super::chart::{Rendered, find};
 /// All that the agent may have. Another one is another threat model, so that it is to be written down here, too.
 const CAPABILITIES: &[&str] =
     &["BPF", "DAC_READ_SEARCH", "KILL", "NET_ADMIN", "PERFMON", "SETGID", "SETUID", "SYS_ADMIN", "SYS_PTRACE"];
-/// Sections of the agent's configuration that an older agent does not know.
-const LATER: &[&str] = &["nri", "cri", "kubernetes"];
+/// Sections of the agent's configuration that are off unless somebody wants them, and the renderings that do.
+const SWITCHED: &[&str] = &["nri", "cri", "kubernetes"];
+const ON: &[&str] = &["everything", "bare-metal"];
 
 /// Answers how many containers and rules were looked at.
 pub(super) fn check(renderings: &[Rendered], templates: &Path) -> Result<(usize, usize)> {
@@ -133,8 +134,8 @@ fn selectors(objects: &[Value]) -> Result<()> {
 fn sections(rendering: &Rendered) -> Result<()> {
     let config = find(&rendering.objects, "ConfigMap", "-agent").context("there is no configuration of the agent")?;
     let text = config.pointer("/data/agent.yaml").and_then(Value::as_str).context("it has no agent.yaml")?;
-    let on = rendering.name == "everything";
-    for section in LATER {
+    let on = ON.contains(&rendering.name.as_str());
+    for section in SWITCHED {
         let there = text.lines().any(|line| line.starts_with(&format!("{section}:")));
         ensure!(there == on, "{}: section `{section}` of the agent's configuration: {there}", rendering.name);
     }
