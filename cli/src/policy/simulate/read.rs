@@ -39,7 +39,7 @@ pub(super) struct Stored {
     pub(super) beyond: u64,
 }
 
-/// Events that no policy can tell apart, by the first of them.
+/// Events that no policy can tell apart, shown by the one whose path sorts first: threads see them in no order.
 pub(super) struct Kind {
     /// By the workload's index in [`Stored::workloads`].
     pub(super) counts: HashMap<usize, u64>,
@@ -147,6 +147,9 @@ impl Stored {
         key_of(&event, origin, place, key);
         let room = self.counts < MAX_COUNTS;
         if let Some(kind) = self.kinds.get_mut(key.as_slice()) {
+            if let Some(file) = event.file.as_ref().filter(|file| *file.path < *kind.path) {
+                kind.show(&file.path, &file.sha256);
+            }
             match kind.counts.get_mut(&workload) {
                 Some(count) => *count = count.saturating_add(1),
                 None if room => {
@@ -178,6 +181,9 @@ impl Stored {
                     self.kinds.insert(key, kind);
                 }
                 Some(known) => {
+                    if kind.path < known.path {
+                        known.show(&kind.path, &kind.sha256);
+                    }
                     for (workload, count) in kind.counts {
                         let sum = known.counts.entry(workload).or_default();
                         *sum = sum.saturating_add(count);
@@ -275,6 +281,11 @@ impl Seen<'_> {
 }
 
 impl Kind {
+    fn show(&mut self, path: &str, sha256: &str) {
+        path.clone_into(&mut self.path);
+        sha256.clone_into(&mut self.sha256);
+    }
+
     /// How many there are.
     pub(super) fn count(&self) -> u64 {
         self.counts.values().fold(0, |sum, count| sum.saturating_add(*count))
