@@ -12,7 +12,7 @@ const CAPABILITIES: &[&str] =
     &["BPF", "DAC_READ_SEARCH", "KILL", "NET_ADMIN", "PERFMON", "SETGID", "SETUID", "SYS_ADMIN", "SYS_PTRACE"];
 /// Sections of the agent's configuration that are off unless somebody wants them, and the renderings that do.
 const SWITCHED: &[&str] = &["nri", "cri", "kubernetes"];
-const ON: &[&str] = &["everything", "bare-metal"];
+const ON: &[&str] = &["everything", "bare-metal.yaml"];
 
 /// Answers how many containers and rules were looked at.
 pub(super) fn check(renderings: &[Rendered], templates: &Path) -> Result<(usize, usize)> {
