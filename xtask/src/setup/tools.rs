@@ -19,7 +19,8 @@ pub(super) fn bpf_linker(workspace: &Workspace) -> Result<()> {
 
 /// The checker of licences and dependencies.
 pub(super) fn cargo_deny(workspace: &Workspace) -> Result<()> {
-    cargo_install(workspace, "cargo-deny", pins::CARGO_DENY, &[])
+    // It runs for seconds, and takes minutes to optimise.
+    cargo_install(workspace, "cargo-deny", pins::CARGO_DENY, &["--debug"])
 }
 
 /// The builder of fuzzers.
@@ -41,6 +42,7 @@ fn cargo_install(workspace: &Workspace, name: &str, version: &str, arguments: &[
     let mut install = Command::new("cargo");
     install.args(["install", name, "--version", version, "--locked", "--force"]).args(arguments);
     install.arg("--root").arg(workspace.tools());
+    install.env("CARGO_PROFILE_DEV_DEBUG", "0");
     install.env("PATH", &path).env("LLVM_PREFIX", format!("/usr/lib/llvm-{}", pins::LLVM));
     // Compiled beside the workspace's own artifacts, so that nothing is left in /tmp.
     install.env("CARGO_TARGET_DIR", workspace.target().join("tools-build"));
