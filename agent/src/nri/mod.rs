@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! runtime ─ CreateContainer ─> describe ─ hooks and annotations ─> config.json ─ run-hook ─> workload::server
-//! runtime ─ Synchronize, StartContainer ─> what no hook of ours introduces ─> workload::introduction
+//! runtime ─ Synchronize, StartContainer ─> what no hook of ours introduces ─> workload::admissions
 //! ```
 //! A container that is created while the plugin is registered gets the agent's hooks, and so does not start unless the agent has
 //! answered. Containers from before are introduced when the runtime lists them, those that it has created but not started when it
