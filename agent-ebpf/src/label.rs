@@ -89,8 +89,7 @@ fn label_of(task: u64) -> Option<Label> {
 /// Labels a task that is in a workload's cgroup and was not labelled so far, unless it still is the runtime.
 #[inline(always)]
 fn first_check(task: u64, cgroup: u64) -> Option<Subject> {
-    // SAFETY: the value is copied out at once, and cgroup ids are never reused.
-    let label = unsafe { CGROUPS.get(cgroup) }.copied().filter(|label| *label != Label::NOBODY)?;
+    let label = of_cgroup(cgroup)?;
     if record(label).is_some_and(|record| record.runtime_mnt_ns == Task::current().mnt_ns()) {
         count(Stat::RuntimeTask);
         return None;
@@ -100,6 +99,13 @@ fn first_check(task: u64, cgroup: u64) -> Option<Subject> {
         return Some(member(label, Standing::Unlabelled));
     }
     Some(member(label, Standing::Member))
+}
+
+/// The label of a cgroup that is in a workload.
+#[inline(always)]
+fn of_cgroup(cgroup: u64) -> Option<Label> {
+    // SAFETY: the value is copied out at once, and cgroup ids are never reused.
+    unsafe { CGROUPS.get(cgroup) }.copied().filter(|label| *label != Label::NOBODY)
 }
 
 /// Whose a task is that was labelled while nobody had introduced its container: by now somebody may have.
@@ -128,8 +134,7 @@ pub fn subject_of(cgroup: u64) -> Option<Subject> {
     if !cgroup::may_be_in_a_workload(cgroup) {
         return None;
     }
-    // SAFETY: the value is copied out at once, and cgroup ids are never reused.
-    let label = unsafe { CGROUPS.get(cgroup) }.copied().filter(|label| *label != Label::NOBODY)?;
+    let label = of_cgroup(cgroup)?;
     Some(member(label, Standing::Member))
 }
 

@@ -22,7 +22,7 @@ pub mod volumes;
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
@@ -150,7 +150,7 @@ pub struct Registry {
     compiled: Mutex<Compiled>,
     looked_for_ended: Mutex<Option<Instant>>,
     /// The slot of containers that nobody has introduced, if any are waited for.
-    pending: RwLock<Option<Label>>,
+    pending: OnceLock<Label>,
     pods: Pods,
 }
 
@@ -171,7 +171,7 @@ impl Registry {
             workloads: RwLock::default(),
             compiled: Mutex::default(),
             looked_for_ended: Mutex::default(),
-            pending: RwLock::default(),
+            pending: OnceLock::new(),
             pods: Pods::default(),
         })
     }
@@ -198,11 +198,7 @@ impl Registry {
 
     /// The slot of containers that nobody has introduced, if any are waited for.
     pub fn pending(&self) -> Option<Label> {
-        *self.pending.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn set_pending(&self, label: Option<Label>) {
-        *self.pending.write().unwrap_or_else(PoisonError::into_inner) = label;
+        self.pending.get().copied()
     }
 
     /// Policies in force.
@@ -410,7 +406,8 @@ impl Registry {
         if due {
             *looked = Some(Instant::now());
         }
-        due || self.all().iter().any(|workload| workload.id == id)
+        let known = self.workloads.read().unwrap_or_else(PoisonError::into_inner);
+        due || known.values().any(|workload| workload.id == id)
     }
 
     /// Forgets workloads whose cgroup the kernel has seen removed: their runtime never said that they ended.

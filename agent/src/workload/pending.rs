@@ -4,6 +4,7 @@
 //! runtime introduces it. Then its tasks are asked anew whose they are.
 
 use std::{
+    collections::HashSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -11,7 +12,10 @@ use std::{
 use plimsoll_abi::{Label, MAX_WORKLOADS};
 use serde::Deserialize;
 
-use super::{Registry, WorkloadError, cgroup, spec::OciState};
+use super::{
+    Registry, WorkloadError, cgroup,
+    spec::{OciState, within},
+};
 use crate::enforcer::{Admission, Enforcer};
 
 /// The name that events give to what decides over such containers.
@@ -51,10 +55,10 @@ impl Default for Pods {
 }
 
 impl Registry {
-    /// Has the kernel wait for containers as `pods` says, or no longer wait for any.
+    /// Has the kernel wait for containers as `pods` says, or no longer wait for any. Once, when the agent starts.
     pub fn await_containers(&self, pods: Option<&Pods>) -> Result<(), WorkloadError> {
         let Some(pods) = pods.filter(|pods| pods.unknown != Unknown::Allow) else { return self.wait_no_more() };
-        let directory = self.places.cgroups.join(pods.cgroup.strip_prefix("/").unwrap_or(&pods.cgroup));
+        let directory = within(&self.places.cgroups, &pods.cgroup);
         fs::create_dir_all(&directory)
             .map_err(|source| cgroup::CgroupError::Create { path: directory.clone(), source })?;
         let parent = cgroup::id(&directory)?;
@@ -73,7 +77,7 @@ impl Registry {
         enter_existing(&mut enforcer, &directory, label, pods.running)?;
         drop(enforcer);
         tracing::info!(?label, cgroup = %directory.display(), unknown = ?pods.unknown, "waiting for pods");
-        self.set_pending(Some(label));
+        self.pending.get_or_init(|| label);
         Ok(())
     }
 
@@ -109,7 +113,7 @@ impl Registry {
 
 /// Cgroups that are there already. A kubelet's hold no processes themselves; what runs is a container.
 fn enter_existing(enforcer: &mut Enforcer, parent: &Path, pending: Label, running: bool) -> Result<(), WorkloadError> {
-    let known: Vec<u64> = enforcer.cgroups()?.into_iter().map(|(cgroup, _)| cgroup).collect();
+    let known: HashSet<u64> = enforcer.cgroups()?.into_iter().map(|(cgroup, _)| cgroup).collect();
     for directory in cgroup::below(parent, MAX_CGROUPS)? {
         let id = cgroup::id(&directory)?;
         if known.contains(&id) {

@@ -16,6 +16,7 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use libtest_mimic::Trial;
+use serde_json::Value;
 
 use self::{
     containerd::{Containerd, IMAGE, hooks},
@@ -88,6 +89,15 @@ impl Cluster {
         self.node = new_node(settings)?;
         self.agent = self.node.start_agent()?;
         Ok(())
+    }
+
+    /// Waits for the audit of what an entrypoint dropped.
+    fn audit_of_dropped(&self) -> Result<Value> {
+        wait_for("an audit of the dropped program", || {
+            let events = self.collector.events("verdict=audit")?;
+            let dropped = |event: &&Value| event["file"]["path"] == "/dropped";
+            events.iter().find(dropped).cloned().with_context(|| format!("{} events, none of it", events.len()))
+        })
     }
 
     /// Ends everything, and detaches the programs.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 
 use super::{
@@ -13,6 +13,9 @@ use super::{
 };
 use crate::{daemon::wait_for, trial};
 
+/// Ends with 0 if a process of the pod runs what was dropped.
+const IS_DROPPED_RUNNING: &str =
+    "for exe in /proc/[0-9]*/exe; do test \"$(readlink $exe)\" = /dropped && exit 0; done; exit 1";
 const CONNECTED: &str = "plimsoll_nri_registered";
 
 pub(super) fn tests() -> Vec<Trial> {
@@ -43,8 +46,8 @@ fn found() -> Result<()> {
     let id = runtimes.create(&pod, config)?;
     runtimes.start(&id)?;
     wait_for("the dropped program", || {
-        let listed = runtimes.exec(&id, &["/bin/sh", "-c", "readlink /proc/1/exe || readlink /proc/self/exe"])?;
-        ensure!(listed.status == 0, "{}", String::from_utf8_lossy(&listed.stderr));
+        let running = runtimes.exec(&id, &["/bin/sh", "-c", IS_DROPPED_RUNNING])?;
+        ensure!(running.status == 0, "not yet: {}", String::from_utf8_lossy(&running.stderr));
         Ok(())
     })?;
     ensure!(runtimes.exec(&id, &["/later"])?.status == 0, "without an agent the dropped program must run");
@@ -57,11 +60,7 @@ fn found() -> Result<()> {
     let denied = runtimes.exec(&id, &["/later"]);
     ensure!(denied.as_ref().map_or(true, |denied| denied.status != 0), "what it dropped still runs: {denied:?}");
     ensure!(runtimes.exec(&id, &["/usr/bin/true"])?.status == 0, "a listed program was denied");
-    let event = wait_for("an audit of what ran already", || {
-        let events = cluster.collector.events("verdict=audit")?;
-        let dropped = |event: &&serde_json::Value| event["file"]["path"] == "/dropped";
-        events.iter().find(dropped).cloned().with_context(|| format!("{} events, none of it", events.len()))
-    })?;
+    let event = cluster.audit_of_dropped()?;
     ensure!(event["workload"]["id"] == id.as_str(), "{event}");
     runtimes.remove(&id)?;
     runtimes.remove_pod(&pod)?;

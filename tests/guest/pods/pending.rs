@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 
 use super::{
@@ -37,11 +37,7 @@ fn audited() -> Result<()> {
     let pod = pod(&mut runtimes, "unknown", "plain")?;
     let code = run(&mut runtimes, &pod, 0, &annotations()?)?;
     ensure!(code == BREACH, "audited, and yet it ended with {code}");
-    let event = wait_for("an audit of the dropped program", || {
-        let events = cluster.collector.events("verdict=audit")?;
-        let dropped = |event: &&serde_json::Value| event["file"]["path"] == "/dropped";
-        events.iter().find(dropped).cloned().with_context(|| format!("{} events, none of it", events.len()))
-    })?;
+    let event = cluster.audit_of_dropped()?;
     ensure!(event["policy"]["name"] == POLICY, "{event}");
     cluster.agent.metric_reaches(PENDING, 1)?;
     runtimes.remove_pod(&pod)?;
